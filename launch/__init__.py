@@ -1,0 +1,1 @@
+"""How processes come to be: each way of launching is one file."""

@@ -1,0 +1,53 @@
+"""From flags to a checked configuration, and whether it may go on in a run directory. Builds and writes nothing."""
+
+from collections.abc import Sequence
+
+from trainer.config import check, diff, parse, text
+from trainer.config.configuration import Configuration
+from trainer.errors import UsageError
+from trainer.run_directory import RunDirectory
+
+ROOT = "trainer.experiment.run"
+# What the launcher passes itself.
+GIVEN = ("invocation",)
+
+
+def prepare(
+    directory: RunDirectory,
+    files: Sequence[str],
+    model: str | None,
+    strategy: str | None,
+    params: Sequence[str],
+    mode: str,
+    allow_config_change: bool,
+) -> tuple[str, list[str]]:
+    """Returns the configuration as gin text, and a line for each value in it that a later choice made irrelevant.
+
+    Modes other than train go on with the run's own configuration where no file is named.
+
+    Raises:
+      UsageError: it is wrong, or differs from the run's in what a resume must not change.
+    """
+    if not files:
+        if mode == "train" or not directory.config.exists():
+            raise UsageError(
+                "--gin_file is required: name a file, for a start --gin_file=runs/mnist_small.gin"
+                if mode == "train"
+                else f"--gin_file is required, since {directory.config} does not exist"
+            )
+        files = [str(directory.config)]
+    configuration, dropped = check.check(parse.read(files, model, strategy, params), ROOT, GIVEN)
+    if mode in ("train", "evaluate", "predict") and directory.config.exists() and not allow_config_change:
+        _require_equal(directory, configuration)
+    return text.text(configuration), dropped
+
+
+def _require_equal(directory: RunDirectory, configuration: Configuration) -> None:
+    started_with, _ = check.check(parse.read([str(directory.config)]), ROOT, GIVEN)
+    differing = diff.differences(started_with, configuration, diff.FREE)
+    if differing:
+        raise UsageError(
+            f"--run_dir={directory.path} belongs to a run with another configuration:\n  "
+            + "\n  ".join(differing)
+            + "\nchoose another run_dir, restore these values, or pass --allow_config_change"
+        )

@@ -1,0 +1,1 @@
+"""What happens at step boundaries, one file each."""

@@ -1,0 +1,82 @@
+"""The contract between the loop and an action, and what an action may use."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trainer.console import Console
+from trainer.errors import UsageError
+from trainer.evaluator import Evaluator
+from trainer.goodput import Ledger
+from trainer.reports import Report
+from trainer.summaries import Summaries
+
+NEVER = sys.maxsize
+
+
+class Context(NamedTuple):
+    """What a run gives its actions.
+
+    save: saves the state as of a step; should_stop: whether somebody asked for the end of the run.
+    """
+
+    total_steps: int
+    steps_per_epoch: int
+    evaluator: Evaluator
+    summaries: Summaries
+    console: Console
+    ledger: Ledger
+    save: Callable[[int], None]
+    should_stop: Callable[[], bool]
+
+
+class Action:
+    """Something that is done at certain step boundaries. Subclasses are made by `factory(context)`.
+
+    `next_step` and `due` are pure functions of the step, the report and the action's own state, which are equal on all
+    ranks, so that all ranks do the same things at the same steps. A clock may decide what is shown, never more.
+    """
+
+    def next_step(self, step: int) -> int:
+        """The first step at which this is due, counted from `step`; `step` itself if something is still owed there."""
+        return NEVER
+
+    def due(self, step: int, report: Report) -> bool:
+        """Whether to act at this boundary."""
+        raise NotImplementedError
+
+    def __call__(self, report: Report) -> bool:
+        """Acts; returns whether the run shall end here."""
+        raise NotImplementedError
+
+    def state(self) -> Mapping[str, Any]:
+        """What must survive: names to numbers or arrays."""
+        return {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes back what `state` returned."""
+
+    def close(self) -> None:
+        """Called once after the last step, also when the run failed."""
+
+
+class Periodic(Action):
+    """Due at every multiple of `every` steps and at the last step.
+
+    Args:
+      every: a period in steps; None: an epoch.
+    """
+
+    def __init__(self, context: Context, every: int | None):
+        if every is not None and every < 1:
+            raise UsageError(f"{type(self).__name__}.every = {every}: give a number of steps of at least 1, or None")
+        self.every = every or context.steps_per_epoch
+        self.context = context
+
+    def next_step(self, step: int) -> int:
+        return (step // self.every + 1) * self.every
+
+    def due(self, step: int, report: Report) -> bool:
+        return step % self.every == 0 or step == self.context.total_steps

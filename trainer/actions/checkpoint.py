@@ -1,0 +1,18 @@
+"""Saves the run's state every so many steps."""
+
+from trainer.actions.action import Context, Periodic
+
+
+class Checkpoint(Periodic):
+    """Saves. Stands last among the actions, so that what the others remember is of the same step.
+
+    Args:
+      every: a period in steps; None: once an epoch. The end of the run, for whatever reason, is always saved.
+    """
+
+    def __init__(self, context: Context, every: int | None = None):
+        super().__init__(context, every)
+
+    def __call__(self, report) -> bool:
+        self.context.save(report.step)
+        return False

@@ -1,0 +1,51 @@
+"""Evaluates a held-out split every so many steps."""
+
+import numpy as np
+
+from trainer.actions.action import Context, Periodic
+from trainer.errors import UsageError
+
+
+class Evaluate(Periodic):
+    """Evaluates; the results go to TensorBoard's eval run, to the console and into the report.
+
+    Args:
+      every: a period in steps; None: once an epoch. The last step is always evaluated.
+      split: 'validation' or 'test'.
+
+    A signal to stop ends an evaluation early; it is made up for when the run goes on.
+    """
+
+    def __init__(self, context: Context, every: int | None = None, split: str = "test"):
+        super().__init__(context, every)
+        if split not in context.evaluator.sources:
+            there = ", ".join(context.evaluator.sources) or "none"
+            raise UsageError(f"Evaluate.split = '{split}': the data has no such split to evaluate; it has: {there}")
+        self._split, self._done = split, 0
+
+    def _owed(self, step: int) -> int:
+        """The newest step, not after `step`, that should be evaluated."""
+        return step if step == self.context.total_steps else step // self.every * self.every
+
+    def next_step(self, step: int) -> int:
+        return step if self._owed(step) > self._done else super().next_step(step)
+
+    def due(self, step: int, report) -> bool:
+        return self._owed(step) > self._done
+
+    def __call__(self, report) -> bool:
+        with self.context.ledger.spend("evaluation"):
+            results = self.context.evaluator.evaluate(self._split, self.context.should_stop)
+        if results is None:
+            return True
+        self._done = report.step
+        report.evaluation |= {f"{self._split}/{name}": value for name, value in results.items()}
+        self.context.summaries.scalars("eval", report.step, results)
+        self.context.console.evaluated(report, self._split, results)
+        return False
+
+    def state(self):
+        return {"done": self._done}
+
+    def restore(self, state):
+        self._done = int(np.asarray(state["done"]))

@@ -1,0 +1,47 @@
+"""Writes training scalars to TensorBoard."""
+
+from trainer.actions.action import Context, Periodic
+
+
+class Log(Periodic):
+    """Writes loss, metrics, learning rate, gradient norm, examples/s and the share of time spent waiting for data.
+
+    Args:
+      every: a period in steps; None: once an epoch. The loss is the mean over the period, metrics are the epoch's so
+        far.
+    """
+
+    def __init__(self, context: Context, every: int | None = 200):
+        super().__init__(context, every)
+        self._losses: dict[str, tuple[float, float]] = {}
+        self._examples, self._seconds, self._waiting = 0, 0.0, 0.0
+
+    def due(self, step: int, report) -> bool:
+        for name, (total, count) in report.losses.items():
+            so_far = self._losses.get(name, (0.0, 0.0))
+            self._losses[name] = (so_far[0] + total, so_far[1] + count)
+        self._examples += report.examples
+        self._seconds += report.seconds
+        self._waiting += report.waiting
+        return super().due(step, report) or step % self.context.steps_per_epoch == 0
+
+    def __call__(self, report) -> bool:
+        scalars = {name: total / count for name, (total, count) in self._losses.items() if count}
+        scalars |= {name: value for name, value in report.metrics.items() if name not in scalars}
+        scalars |= report.hyperparameters
+        if self._seconds > 0:
+            scalars["examples_per_second"] = self._examples / self._seconds
+            scalars["waiting_for_data"] = self._waiting / self._seconds
+        self.context.summaries.scalars("train", report.step, scalars)
+        self._losses = {}
+        self._examples, self._seconds, self._waiting = 0, 0.0, 0.0
+        return False
+
+    def state(self):
+        return {f"{name}/{part}": value
+                for name, pair in self._losses.items()
+                for part, value in zip(("sum", "count"), pair, strict=True)}  # fmt: skip
+
+    def restore(self, state):
+        names = {name.rsplit("/", 1)[0] for name in state}
+        self._losses = {name: (float(state[f"{name}/sum"]), float(state[f"{name}/count"])) for name in names}

@@ -1,0 +1,17 @@
+"""Shows how far the run is."""
+
+from trainer.actions.action import Action, Context
+
+
+class Progress(Action):
+    """Keeps the console's one line up to date; how often it is printed is the console's business."""
+
+    def __init__(self, context: Context):
+        self._console = context.console
+
+    def due(self, step: int, report) -> bool:
+        return True
+
+    def __call__(self, report) -> bool:
+        self._console.progress(report)
+        return False

@@ -1,0 +1,16 @@
+"""Ends the run when somebody asked for it: a signal, a preemption notice."""
+
+from trainer.actions.action import Action, Context
+
+
+class Stop(Action):
+    """Ends the run at the first boundary whose report carries a request to stop."""
+
+    def __init__(self, context: Context):
+        pass
+
+    def due(self, step: int, report) -> bool:
+        return report.stop_requested
+
+    def __call__(self, report) -> bool:
+        return True

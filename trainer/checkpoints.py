@@ -1,0 +1,180 @@
+"""Checkpoints: written behind the training, committed atomically, verified when they are read.
+
+    RUN_DIR/checkpoints/step_00001000/   state.index, state.data-* (tf.train.load_checkpoint), manifest.json
+
+What is in a checkpoint is state.py's business, when one is made an action's.
+"""
+
+import json
+import os
+import re
+import shutil
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.errors import UsageError
+
+_FORMAT = 1
+_NAME = re.compile(r"step_(\d{8,})$")
+
+
+class Saved(NamedTuple):
+    """A checkpoint that was read: its step, its values by name, and what else its manifest says."""
+
+    step: int
+    values: dict[str, np.ndarray]
+    notes: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run directory.
+
+    Args:
+      directory: made with the first checkpoint.
+      attempt: number of this attempt at the run; part of the name of what is being written, and of the manifest.
+      say: tells the user a line.
+      keep: how many of the newest stay.
+    """
+
+    def __init__(self, directory: Path, attempt: int, say: Callable[[str], None] = print, keep: int = 3):
+        if keep < 1:
+            raise UsageError(f"Checkpoints.keep = {keep}: keep at least 1")
+        self._directory, self._attempt, self._say, self._keep = directory, attempt, say, keep
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future | None = None
+        self._newest = -1
+
+    def save(self, step: int, values: Mapping[str, np.ndarray], notes: Mapping[str, Any],
+             committed: Callable[[], None] = lambda: None) -> None:
+        """Starts to write a checkpoint; waits only for the one before it. A step that is saved already is not again.
+
+        committed: called in the writing thread once the checkpoint stands.
+
+        Raises: whatever went wrong with the checkpoint before.
+        """
+        self.wait()
+        if step == self._newest:
+            committed()
+            return
+        self._pending = self._writer.submit(self._write, step, dict(values), dict(notes), committed)
+
+    def wait(self) -> None:
+        """Waits until nothing is being written; raises what went wrong."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def restore(self, set_bad_aside: bool) -> Saved | None:
+        """Returns the newest checkpoint that verifies, or None if there never was one.
+
+        set_bad_aside: rename those that do not verify (needs the run's lock), so that nothing takes them for good.
+
+        Raises:
+          UsageError: there are checkpoints, but none can be read.
+        """
+        found = self._found()
+        for step, path in found:
+            try:
+                saved = self._read(step, path)
+            except (OSError, ValueError, KeyError, tf.errors.OpError, IndexError) as error:
+                where = path
+                if set_bad_aside:
+                    where = _unused(path.with_name(path.name + ".corrupt"))
+                    path.rename(where)
+                self._say(f"warning: checkpoint {path.name} is damaged ({error}); it is kept as {where}")
+                continue
+            if step != found[0][0]:
+                self._say(f"warning: going back to the checkpoint before it, of step {step:,}")
+            self._newest = step
+            return saved
+        if found or list(self._directory.glob("step_*.corrupt*")):
+            raise UsageError(
+                f"no checkpoint in {self._directory} can be read; to start afresh, use another run_dir or move that "
+                f"folder away"
+            )
+        return None
+
+    def clean(self) -> None:
+        """Removes what an attempt that was killed left half-written."""
+        for leftover in self._directory.glob(".step_*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def _found(self) -> list[tuple[int, Path]]:
+        """Committed checkpoints, newest first. A folder without a manifest is none."""
+        if not self._directory.is_dir():
+            return []
+        matches = [(_NAME.match(path.name), path) for path in self._directory.iterdir()]
+        return sorted(((int(m[1]), path) for m, path in matches if m), reverse=True)
+
+    def _write(self, step: int, values: dict[str, np.ndarray], notes: dict[str, Any], committed: Callable) -> None:
+        final = self._directory / f"step_{step:08d}"
+        temporary = self._directory / f".{final.name}.attempt_{self._attempt}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        with tf.device("CPU:0"):
+            tf.raw_ops.SaveV2(
+                prefix=str(temporary / "state"),
+                tensor_names=list(values),
+                shape_and_slices=[""] * len(values),
+                tensors=[tf.convert_to_tensor(value) for value in values.values()],
+            )
+        files = {path.name: {"bytes": path.stat().st_size, "crc32": _crc32(path)} for path in temporary.iterdir()}
+        manifest = {"format": _FORMAT, "step": step, "attempt": self._attempt, "files": files, "notes": notes}
+        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
+        # Durable before it is visible: the data, then the folder's own entries, then the name, then the parent's.
+        for path in (*temporary.iterdir(), temporary):
+            _sync(path)
+        if final.exists():  # from an attempt that a longer one replaced; never the one that was restored from
+            shutil.rmtree(final)
+        temporary.rename(final)
+        _sync(self._directory)
+        self._newest = step
+        committed()
+        for _, path in self._found()[self._keep :]:
+            doomed = path.with_name(f".{path.name}.old")
+            path.rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+    @staticmethod
+    def _read(step: int, path: Path) -> Saved:
+        manifest = json.loads((path / "manifest.json").read_text())
+        if manifest["format"] != _FORMAT or manifest["step"] != step:
+            raise ValueError("its manifest is of another format or step")
+        for name, expected in manifest["files"].items():
+            file = path / name
+            if not file.exists():
+                raise ValueError(f"{name} is missing")
+            if file.stat().st_size != expected["bytes"]:
+                raise ValueError(f"{name} has {file.stat().st_size:,} of {expected['bytes']:,} bytes")
+            if _crc32(file) != expected["crc32"]:
+                raise ValueError(f"{name} has the wrong checksum")
+        reader = tf.train.load_checkpoint(str(path / "state"))
+        values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+        return Saved(step, {name: np.asarray(value) for name, value in values.items()}, manifest["notes"])
+
+
+def _crc32(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unused(path: Path) -> Path:
+    candidates = [path, *(path.with_name(f"{path.name}.{i}") for i in range(2, 1000))]
+    return next(candidate for candidate in candidates if not candidate.exists())

@@ -1,0 +1,159 @@
+"""Everything that can be known of a configuration before anything is built, said all at once.
+
+Wrong types, macros without a value, required parameters, and statements that nothing uses. Names were
+resolved by parse.py; whether a learning rate of 10 is wise is nobody's business here.
+"""
+
+from collections.abc import Collection, Iterator
+
+from trainer.config import names
+from trainer.config.configuration import REQUIRED, Configuration, Key, Macro, Statement, leaves
+from trainer.config.files import nearest
+from trainer.config.hints import culprit, describe
+from trainer.config.reach import reach
+from trainer.errors import UsageError
+
+
+def check(configuration: Configuration, root: str, given: Collection[str]) -> tuple[Configuration, list[str]]:
+    """The configuration without what a later choice made irrelevant, and a line on each thing so dropped.
+
+    Args:
+        configuration: what `parse.read` returned.
+        root: the full name of the function that the configuration is for.
+        given: the parameters of the root that its caller passes itself.
+
+    Raises:
+        UsageError: one line a problem, each with its place and the remedy.
+    """
+    names.import_module(root.rpartition(".")[0])  # the files may never mention it
+    _refuse_cycles(configuration)
+    used = reach(configuration, root)
+    dropped = _dropped(configuration, root, used)
+    problems = [
+        *_missing(configuration, root, given),
+        *_given(configuration, root, given),
+        *_without_value(configuration, used),
+        *_wrong_types(configuration, used),
+        *_unused(configuration, used, dropped),
+    ]
+    if problems:
+        raise UsageError("\n".join(dict.fromkeys(problems)))
+    kept = tuple(statement for statement in configuration.statements if statement.key not in dropped)
+    lines = [f"{statement.location}: {statement}" for statement in dropped.values()]
+    return Configuration(kept, configuration.imports), lines
+
+
+def _refuse_cycles(configuration: Configuration) -> None:
+    """Alone and first, because the other questions have no answer for a value that goes round in a circle."""
+    for name, macro in configuration.macros.items():
+        seen, ahead = set(), [name]
+        while ahead:
+            for used in _macros(configuration.macros[ahead.pop()]):
+                if used == name:
+                    raise UsageError(f"{macro.location}: {macro}: the value of {name} depends on itself")
+                if used in configuration.macros and used not in seen:
+                    seen.add(used)
+                    ahead.append(used)
+
+
+def _missing(configuration: Configuration, root: str, given: Collection[str]) -> Iterator[str]:
+    for name, parameter in names.signature(names.locate(root)).parameters.items():
+        if (
+            parameter.default is names.EMPTY
+            and name not in given
+            and Key("", root, name) not in configuration.final
+        ):
+            full = f"{root}.{name}"
+            yield f"{full} is required: bind it in a gin file or with --gin_param '{full} = ...'"
+
+
+def _given(configuration: Configuration, root: str, given: Collection[str]) -> Iterator[str]:
+    for key, statement in configuration.final.items():
+        if key.selector == root and key.parameter in given:
+            yield f"{statement.location}: {statement.name} is set by the command line itself: remove it here"
+
+
+def _without_value(configuration: Configuration, used: set[Key]) -> Iterator[str]:
+    for statement in _those(configuration, used):
+        where, set_here = statement.location, statement.name
+        for name in _macros(statement):
+            if name == REQUIRED:
+                yield f"{where}: {set_here} has no default: --gin_param '{set_here} = ...' sets it"
+            elif name not in configuration.macros:
+                remedy = nearest(name, configuration.macros) or f"; define it: {name} = ..."
+                yield f"{where}: {set_here}: the macro %{name} is not defined{remedy}"
+
+
+def _wrong_types(configuration: Configuration, used: set[Key]) -> Iterator[str]:
+    for statement in _those(configuration, used):
+        if not statement.key.selector:
+            continue
+        parameters, _ = names.signature(names.locate(statement.key.selector))
+        # A name that **kwargs takes has no hint.
+        parameter = parameters.get(statement.key.parameter, names.Parameter(names.EMPTY, names.EMPTY))
+        found, takes = _misfit(statement, parameter, configuration.macros)
+        if found:
+            written = found.location if found.on_command_line else f"{found.location}: {found}"
+            whose = "" if found is statement else f"{statement.name} "
+            yield f"{written}: {whose}takes {takes}"
+
+
+def _misfit(
+    statement: Statement, parameter: names.Parameter, macros: dict[str, Statement]
+) -> tuple[Statement | None, str]:
+    """The statement whose value does not fit the parameter, or None; and what the parameter takes."""
+    hint, default = parameter
+    written = _written(statement, macros)
+    if hint is names.EMPTY:
+        # Keras hints nothing, but a text where the default is a number is a number in quotes.
+        is_number = type(default) in (int, float, bool)
+        return (written if is_number and isinstance(written.value, str) else None), type(default).__name__
+    if written.value is None and default is None:
+        return None, ""
+    return culprit(statement, statement.value, hint, macros), describe(hint)
+
+
+def _unused(configuration: Configuration, used: set[Key], dropped: dict[Key, Statement]) -> Iterator[str]:
+    used_macros = [key.parameter for key in used if not key.selector]
+    for key, statement in configuration.final.items():
+        if key in used or key in dropped:
+            continue
+        where, name = statement.location, statement.name
+        if key.selector:
+            yield f"{where}: {name} is used by nothing: refer to @{key.selector} or remove it"
+        else:
+            remedy = nearest(name, used_macros) or ": remove it"
+            yield f"{where}: the macro {name} is used by nothing{remedy}"
+
+
+def _dropped(configuration: Configuration, root: str, used: set[Key]) -> dict[Key, Statement]:
+    """What is unused now, but was used at some point of the reading: a later statement took its user away.
+
+    Not what the command line says: the user wrote it for this very run, and expects an effect.
+    """
+    unused = {key: statement for key, statement in configuration.final.items() if key not in used}
+    if not unused:
+        return {}
+    statements = configuration.statements
+    history = [reach(configuration.first(count), root) for count in range(1, len(statements) + 1)]
+    return {
+        key: statement
+        for key, statement in unused.items()
+        if not statement.on_command_line
+        and any(key in then for then in history[statements.index(statement) :])
+    }
+
+
+def _those(configuration: Configuration, used: set[Key]) -> Iterator[Statement]:
+    return (statement for key, statement in configuration.final.items() if key in used)
+
+
+def _macros(statement: Statement) -> list[str]:
+    return [leaf.name for leaf in leaves(statement.value) if isinstance(leaf, Macro)]
+
+
+def _written(statement: Statement, macros: dict[str, Statement]) -> Statement:
+    """Where the value of `statement` was written: itself, or the macro at the end of the chain."""
+    while isinstance(statement.value, Macro) and statement.value.name in macros:
+        statement = macros[statement.value.name]
+    return statement

@@ -1,0 +1,96 @@
+"""Whether a value from a gin file fits a type hint. What cannot be known before the objects exist passes."""
+
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from trainer.config.configuration import Macro, Reference, Statement
+
+# Which of the types of gin's literals fit a hint: an int is fine for a float, a bool is not an int.
+_LITERALS: dict[Any, tuple[type, ...]] = {
+    int: (int,),
+    float: (float, int),
+    str: (str,),
+    bool: (bool,),
+    types.NoneType: (types.NoneType,),
+    list: (list,),
+    tuple: (tuple,),
+    dict: (dict,),
+    Sequence: (list, tuple),
+    Mapping: (dict,),
+}
+
+Macros = dict[str, Statement]
+
+
+def culprit(statement: Statement, value: Any, hint: Any, macros: Macros) -> Statement | None:
+    """Where the part of `value` was written that does not fit `hint`, or None; `value` is of `statement`."""
+    if isinstance(value, Macro):
+        macro = macros.get(value.name)
+        return culprit(macro, macro.value, hint, macros) if macro else None
+    if _fits(value, hint, macros):
+        return None
+    found = (culprit(statement, item, item_hint, macros) for item, item_hint in _items(value, hint))
+    return next((each for each in found if each), statement)
+
+
+def describe(hint: Any) -> str:
+    """`hint` as a message says it: 'int or None'."""
+    if _is_union(hint):
+        return " or ".join(describe(member) for member in typing.get_args(hint))
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(repr(choice) for choice in typing.get_args(hint))
+    if _origin(hint) is Callable:
+        return "a reference such as @module.name"
+    if hint is types.NoneType:
+        return "None"
+    return (
+        hint.__name__
+        if isinstance(hint, type) and not typing.get_args(hint)
+        else str(hint).replace("typing.", "")
+    )
+
+
+def _fits(value: Any, hint: Any, macros: Macros) -> bool:
+    if isinstance(value, Macro):
+        return value.name not in macros or _fits(macros[value.name].value, hint, macros)
+    if isinstance(value, Reference) and value.call:
+        return True
+    if _is_union(hint):
+        return any(_fits(value, member, macros) for member in typing.get_args(hint))
+    origin = _origin(hint)
+    if origin is Callable:
+        return isinstance(value, Reference)
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    if origin not in _LITERALS:
+        return True
+    if type(value) not in _LITERALS[origin] or (
+        _is_fixed_tuple(hint) and len(value) != len(typing.get_args(hint))
+    ):
+        return False
+    return all(_fits(item, item_hint, macros) for item, item_hint in _items(value, hint))
+
+
+def _items(value: Any, hint: Any) -> Iterator[tuple[Any, Any]]:
+    """The parts of a container with the hint for each."""
+    hints = typing.get_args(hint) if _origin(hint) in _LITERALS else ()
+    if isinstance(value, dict) and len(hints) == 2:
+        for key, item in value.items():
+            yield key, hints[0]
+            yield item, hints[1]
+    elif isinstance(value, (list, tuple)) and hints:
+        yield from zip(value, hints if _is_fixed_tuple(hint) else [hints[0]] * len(value))
+
+
+def _is_fixed_tuple(hint: Any) -> bool:
+    return typing.get_origin(hint) is tuple and typing.get_args(hint)[-1] is not ...
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def _origin(hint: Any) -> Any:
+    return typing.get_origin(hint) or hint

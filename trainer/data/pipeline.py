@@ -1,0 +1,126 @@
+"""From an order and a source to blocks of batches: what tf.data gathers ahead of the devices.
+
+A block holds the slice of K consecutive global batches that one replica works on, as tensors [K, slots, shard_size,
+...]: slot m of replica r is shard r * slots + m of the global batch. Which example stands where is the order's
+business, how it is read the source's, what is computed with it the step's.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.data.order import Order
+from trainer.data.source import Source
+from trainer.errors import UsageError
+
+# A block is one host call's work at least, so it should outweigh the call (about 0.2 ms) by far and stay in memory.
+_BLOCK_BYTES = 32 << 20
+_BLOCK_STEPS = 64
+_BLOCKS_AHEAD = 2
+
+RESERVED_FIELDS = ("valid", "id")
+
+
+class Layout(NamedTuple):
+    """How a global batch is cut: into `shards` of equal size, dealt to `replicas` in contiguous parts.
+
+    Sizes are rounded up; what exceeds the batch, or the shards, is padding.
+    """
+
+    batch_size: int
+    shards: int
+    replicas: int
+
+    @property
+    def slots(self) -> int:
+        """Shards that a replica works through in a step."""
+        return -(-self.shards // self.replicas)
+
+    @property
+    def shard_size(self) -> int:
+        return -(-self.batch_size // self.shards)
+
+    def block_steps(self, source: Source) -> int:
+        """Steps in a block, bounded by its bytes; a pure function of the configuration and the data."""
+        example = sum(math.prod(f.shape) * np.dtype(f.dtype).itemsize for f in source.fields.values())
+        step = self.slots * self.shard_size * max(example, 1)
+        return max(1, min(_BLOCK_STEPS, _BLOCK_BYTES // step))
+
+
+class Segment(NamedTuple):
+    """Steps [start, stop) of a block; int32 scalar tensors, so that no new value retraces the step."""
+
+    block: Any
+    start: tf.Tensor
+    stop: tf.Tensor
+
+
+class Batches:
+    """An open input: hands out the next steps, in segments of blocks that were gathered ahead."""
+
+    def __init__(self, blocks: Iterator, block_steps: int, first_step: int, waiting: Callable):
+        self._blocks, self._block_steps, self._step, self._waiting = blocks, block_steps, first_step, waiting
+        self._block = None
+
+    def take(self, steps: int) -> Iterator[Segment]:
+        """Yields segments that hold the next `steps` steps, in order."""
+        while steps > 0:
+            start = self._step % self._block_steps
+            if start == 0 or self._block is None:
+                with self._waiting():
+                    self._block = next(self._blocks)
+            stop = min(self._block_steps, start + steps)
+            yield Segment(self._block, tf.constant(start), tf.constant(stop))
+            self._step += stop - start
+            steps -= stop - start
+
+
+class Input:
+    """A source in an order, laid out for a strategy's replicas.
+
+    Args:
+      waiting: a context manager factory, entered while the caller has to wait for data.
+    """
+
+    def __init__(self, source: Source, order: Order, layout: Layout, strategy: tf.distribute.Strategy,
+                 waiting: Callable = contextlib.nullcontext):
+        for name in RESERVED_FIELDS:
+            if name in source.fields:
+                raise UsageError(f"a data field is named '{name}', which every batch has already: rename the field")
+        self.source, self.order, self.layout = source, order, layout
+        self._strategy, self._waiting = strategy, waiting
+        self.block_steps = layout.block_steps(source)
+
+    def open(self, first_step: int) -> Batches:
+        """Starts reading at `first_step` (an int, O(1)), ahead of the caller and without an end."""
+        first_block = first_step // self.block_steps
+
+        def blocks(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            # Consecutive elements go to this worker's replicas in turn.
+            local = self.layout.replicas // context.num_input_pipelines
+            first_replica = local * context.input_pipeline_id
+            elements = tf.data.Dataset.range(first_block * local, np.iinfo(np.int64).max)
+            return elements.map(
+                lambda e: self._read(e // local, first_replica + e % local), num_parallel_calls=tf.data.AUTOTUNE
+            ).prefetch(_BLOCKS_AHEAD * local)
+
+        iterator = iter(self._strategy.distribute_datasets_from_function(blocks))
+        return Batches(iterator, self.block_steps, first_step, self._waiting)
+
+    def _read(self, block: tf.Tensor, replica: tf.Tensor) -> dict[str, tf.Tensor]:
+        steps, slots, size = self.block_steps, self.layout.slots, self.layout.shard_size
+        step = (block * steps + tf.range(steps, dtype=tf.int64))[:, None, None]
+        shard = (replica * slots + tf.range(slots, dtype=tf.int64))[:, None]
+        place = shard * size + tf.range(size, dtype=tf.int64)
+        ids, valid = self.order.locate(step, place)
+        valid &= shard < self.layout.shards
+        fields = self.source.read(tf.reshape(ids, [-1]))
+        batch = {
+            name: tf.reshape(fields[name], (steps, slots, size, *field.shape))
+            for name, field in self.source.fields.items()
+        }
+        return batch | {"valid": tf.cast(valid, tf.float32), "id": ids}

@@ -1,0 +1,47 @@
+"""What a data source is: a number of examples, what each consists of, and how to read some of them by index.
+
+A source knows nothing of batches, order, epochs or replicas.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import tensorflow as tf
+
+
+class Field(NamedTuple):
+    """One named part of an example.
+
+    shape: of one example, without a batch dimension.  dtype: a NumPy dtype name.
+    minimum, maximum: over the whole source where that is known (integers that are resident), else None.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    minimum: int | None = None
+    maximum: int | None = None
+
+
+class Source(Protocol):
+    """Examples that can be read by index, in any order, from inside a graph."""
+
+    fields: Mapping[str, Field]
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        """Returns the examples `indices` (int64 [n], each in [0, len)), every field as [n, *shape]. Traced once."""
+        ...
+
+
+class Splits(NamedTuple):
+    """The sources of a run: what it trains on, and what it is judged by."""
+
+    train: Source
+    validation: Source | None = None
+    test: Source | None = None
+
+    def held_out(self) -> dict[str, Source]:
+        """The splits that are evaluated, by name."""
+        pairs = {"validation": self.validation, "test": self.test}
+        return {name: source for name, source in pairs.items() if source is not None}

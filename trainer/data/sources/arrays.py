@@ -1,0 +1,135 @@
+"""Arrays that fit into memory: NumPy arrays, .npz and .npy files, of any rank.
+
+A batch is one gather. Values stay in the type they have (images as uint8), because memory traffic, not arithmetic,
+is what a small model waits for; models rescale. Nothing here downloads.
+"""
+
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.data.source import Field, Source, Splits
+from trainer.errors import UsageError
+
+
+class Arrays:
+    """A source made of arrays of equal length.
+
+    Args:
+      arrays: name -> array [N, ...]; rank 2 are vectors, 3 sequences, 4 images, 5 video.
+      check_finite: refuse NaN and infinity in floating-point fields.
+      name: what messages call this source.
+
+    Raises:
+      UsageError: no examples, unequal lengths, a type TensorFlow cannot hold, or a value that is not finite.
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], check_finite: bool = False, name: str = "the data"):
+        self._arrays = {key: np.asarray(array) for key, array in arrays.items()}
+        if not self._arrays:
+            raise UsageError(f"{name} has no fields")
+        for key, array in self._arrays.items():
+            if array.ndim == 0 or array.dtype.hasobject:
+                raise UsageError(f"{name}: field '{key}' is not an array of examples "
+                                 f"(rank {array.ndim}, dtype {array.dtype})")  # fmt: skip
+        lengths = {key: len(array) for key, array in self._arrays.items()}
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"'{key}' {length:,}" for key, length in lengths.items())
+            raise UsageError(f"{name}: the fields are of unequal length: {listed}")
+        self._length = next(iter(lengths.values()))
+        if self._length == 0:
+            raise UsageError(f"{name} is empty: it holds no example")
+        if check_finite:
+            self._require_finite(name)
+        self.fields = {key: _field(array) for key, array in self._arrays.items()}
+        # Made once, on the host: an array that was captured as a NumPy constant would be copied into every graph.
+        with tf.device("CPU:0"):
+            self._tensors = {key: tf.convert_to_tensor(array) for key, array in self._arrays.items()}
+
+    def _require_finite(self, name: str) -> None:
+        for key, array in self._arrays.items():
+            if not np.issubdtype(array.dtype, np.floating):
+                continue
+            finite = np.isfinite(array).reshape(self._length, -1).all(axis=1)
+            if not finite.all():
+                bad = np.flatnonzero(~finite)
+                raise UsageError(
+                    f"{name}: field '{key}' has NaN or infinity in {len(bad):,} of {self._length:,} examples, "
+                    f"the first at index {bad[0]}: clean the data, or set check_finite = False to train on it"
+                )
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, indices: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {key: tf.gather(tensor, indices) for key, tensor in self._tensors.items()}
+
+
+def _field(array: np.ndarray) -> Field:
+    bounds = (None, None)
+    if np.issubdtype(array.dtype, np.integer) and array.ndim == 1:
+        bounds = (int(array.min()), int(array.max()))
+    return Field(array.shape[1:], array.dtype.name, *bounds)
+
+
+def as_source(data: Source | Mapping[str, np.ndarray] | tuple, check_finite: bool = False,
+              name: str = "the data") -> Source:
+    """Returns a source for what a user's own loader returned: a source, a dict of arrays, or a pair (x, y)."""
+    if isinstance(data, tuple) and len(data) == 2 and not hasattr(data, "_fields"):
+        data = dict(zip(("x", "y"), data, strict=True))
+    if isinstance(data, Mapping):
+        return Arrays(data, check_finite, name)
+    if hasattr(data, "read") and hasattr(data, "fields"):
+        return data
+    raise UsageError(f"{name} must be a dict of arrays, a pair (x, y) or a source; got {type(data).__name__}")
+
+
+def splits(train: Callable, validation: Callable | None = None, test: Callable | None = None,
+           check_finite: bool = False) -> Splits:
+    """Returns the splits that functions of the user's own load; each returns a dict of arrays, or a pair (x, y)."""
+    loaders = {"train": train, "validation": validation, "test": test}
+    return Splits(**{
+        name: as_source(load(), check_finite, f"the {name} data") for name, load in loaders.items() if load
+    })  # fmt: skip
+
+
+def npz(path: str, x: str = "x", y: str = "y", check_finite: bool = False) -> Splits:
+    """Returns the splits of one .npz file.
+
+    Args:
+      path: a file that holds the arrays `{x}_train` and `{y}_train`, and where there are such splits `{x}_validation`,
+        `{y}_validation`, `{x}_test` and `{y}_test`: the layout of keras.datasets' own files.
+      x, y: how the arrays are called in the file; in a batch they are always 'x' and 'y'.
+      check_finite: refuse NaN and infinity.
+
+    Raises:
+      UsageError: the file cannot be read, or lacks an array.
+    """
+    arrays = load_npz(path)
+
+    def split(name: str) -> Source | None:
+        keys = {"x": f"{x}_{name}", "y": f"{y}_{name}"}
+        if name != "train" and not any(key in arrays for key in keys.values()):
+            return None
+        for key in keys.values():
+            if key not in arrays:
+                raise UsageError(f"{path} has no array '{key}'; it has: {', '.join(sorted(arrays))}")
+        return Arrays({field: arrays[key] for field, key in keys.items()}, check_finite, f"{path} ({name})")
+
+    train = split("train")
+    assert train is not None
+    return Splits(train, split("validation"), split("test"))
+
+
+def load_npz(path: str) -> dict[str, np.ndarray]:
+    """Returns all arrays of an .npz file. Raises UsageError if it cannot be read."""
+    try:
+        with np.load(Path(path).expanduser(), allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {path}") from None
+    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
+        raise UsageError(f"cannot read {path} as an .npz file: {error}") from error

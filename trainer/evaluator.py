@@ -1,0 +1,123 @@
+"""The evaluate and predict steps: exact over every example of a split, on however many replicas.
+
+Handed to actions, so that they never reach into the train step. Decides neither when to evaluate nor what becomes of
+the numbers.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.averaging import Average, NoAverage
+from trainer.data.order import Order
+from trainer.data.pipeline import Batches, Input, Layout
+from trainer.data.source import Field, Source
+from trainer.tasks.protocol import Task
+
+
+class Evaluator:
+    """Evaluates a built task.
+
+    Args:
+      strategy: the process's one strategy.
+      task: built already.
+      average: its weights stand in for the models' own meanwhile.
+      sources: the splits that can be evaluated, by name.
+      batch_size: of a global batch; does not change results beyond rounding.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, task: Task, average: Average | NoAverage,
+                 sources: Mapping[str, Source], batch_size: int):
+        self.sources = sources
+        self._strategy, self._task, self._average, self._batch_size = strategy, task, average, batch_size
+        with strategy.scope():
+            self._metrics = dict(task.metrics())
+        self._sums: dict[str, tuple[tf.Variable, tf.Variable]] = {}
+        self._evaluate_block = tf.function(self._evaluate_block)
+        self._predict_step = tf.function(self._predict_step)
+
+    def evaluate(self, split: str, should_stop: Callable[[], bool] = lambda: False) -> dict[str, float] | None:
+        """Returns losses and metrics over the whole split; None if `should_stop` became true on the way.
+
+        A collective: every rank calls it, with the same split.
+        """
+        for metric in self._metrics.values():
+            metric.reset_state()
+        for pair in self._sums.values():
+            for variable in pair:
+                variable.assign(0)
+        with self._average.in_place():
+            batches, steps = self._open(self.sources[split])
+            for segment in batches.take(steps):
+                if should_stop():
+                    return None
+                self._evaluate_block(*segment)
+        losses = {name: float(total.numpy()) / float(count.numpy()) for name, (total, count) in self._sums.items()}
+        return losses | {name: float(metric.result()) for name, metric in self._metrics.items()}
+
+    def predict(self, source: Source) -> dict[str, np.ndarray]:
+        """Returns the outputs for every example of the source, in its order; a single output is called 'output'."""
+        parts: list[dict[str, np.ndarray]] = []
+        with self._average.in_place():
+            batches, steps = self._open(source)
+            for segment in batches.take(steps):
+                for i in range(int(segment.start), int(segment.stop)):
+                    local = self._strategy.experimental_local_results(
+                        self._predict_step(segment.block, tf.constant(i))
+                    )
+                    for outputs, valid in local:
+                        parts.append({name: value.numpy()[valid.numpy() > 0] for name, value in outputs.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def graph(self, fields: Mapping[str, Field]) -> tf.Graph:
+        """The graph of the task's inference on one example: the model, as a person wants to see it."""
+        batch = {name: tf.TensorSpec((1, *field.shape), field.dtype, name) for name, field in fields.items()}
+        batch["valid"] = tf.TensorSpec((1,), tf.float32, "valid")
+        return tf.function(self._task.outputs).get_concrete_function(batch).graph
+
+    def _open(self, source: Source) -> tuple[Batches, int]:
+        replicas = self._strategy.num_replicas_in_sync
+        order = Order(len(source), self._batch_size)
+        layout = Layout(self._batch_size, shards=replicas, replicas=replicas)
+        return Input(source, order, layout, self._strategy).open(0), order.steps_per_epoch
+
+    def _evaluate_block(self, block, start, stop):
+        for i in tf.range(start, stop):
+            losses = self._strategy.run(self._evaluate_shard, args=(block, i))
+            for name, (total, count) in losses.items():
+                self._accumulate(name, self._reduce(total), self._reduce(count))
+
+    def _reduce(self, value):
+        return tf.cast(self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None), tf.float64)
+
+    @tf.autograph.experimental.do_not_convert
+    def _accumulate(self, name: str, total, count) -> None:
+        if name not in self._sums:  # the names are the task's, known once it has been traced
+            with tf.init_scope(), self._strategy.scope():
+                self._sums[name] = tuple(
+                    tf.Variable(0.0, dtype=tf.float64, trainable=False,
+                                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+                    for _ in range(2)
+                )  # fmt: skip
+        for variable, value in zip(self._sums[name], (total, count), strict=True):
+            variable.assign_add(value)
+
+    def _evaluate_shard(self, block, i):
+        batch = {name: tensor[i][0] for name, tensor in block.items()}
+        outputs = self._task.outputs(batch)
+        self._task.update(self._metrics, batch, outputs)
+        losses = self._task.evaluate(batch, outputs)
+        return {
+            name: (tf.reduce_sum(loss.values) + loss.shared * tf.reduce_sum(loss.counts), tf.reduce_sum(loss.counts))
+            for name, loss in losses.items()
+        }
+
+    def _predict_step(self, block, i):
+        return self._strategy.run(self._predict_shard, args=(block, i))
+
+    def _predict_shard(self, block, i):
+        batch = {name: tensor[i][0] for name, tensor in block.items()}
+        outputs = self._task.outputs(batch)
+        named = outputs if isinstance(outputs, Mapping) else {"output": outputs}
+        return dict(named), batch["valid"]

@@ -1,0 +1,161 @@
+"""run(): the one root of a configuration. Takes the factories that gin fills in and assembles the parts, in order.
+
+Everything that can be wrong with configuration and input is found here, and nothing is written. What is then done with
+the parts is a mode's business (modes/), launching and gin are others'.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from trainer import strategies
+from trainer.actions.action import Action, Context
+from trainer.arithmetic import Arithmetic
+from trainer.checkpoints import Checkpoints, Saved
+from trainer.console import Console
+from trainer.data.order import Order
+from trainer.data.pipeline import Layout
+from trainer.data.source import Splits
+from trainer.errors import UsageError
+from trainer.evaluator import Evaluator
+from trainer.goodput import Ledger
+from trainer.modes import evaluate, predict, train
+from trainer.run_directory import RunDirectory
+from trainer.signals import Signals
+from trainer.step import TrainStep
+from trainer.tasks.protocol import Task
+
+MODES = {"train": train.run, "evaluate": evaluate.run, "predict": predict.run}
+
+
+class Invocation(NamedTuple):
+    """What the launcher knows and the configuration does not.
+
+    config: the whole configuration, as gin text.  operative: returns what of it has been used so far.
+    options: of the mode: `input` and `output` of predict and evaluate, `folder` of check.
+    replicas: run on so many virtual CPU devices, whatever strategy is configured.
+    most_replicas: the most replicas that any attempt at the run may have.
+    """
+
+    mode: str
+    directory: RunDirectory
+    config: str
+    operative: Callable[[], str]
+    console: Console
+    signals: Signals
+    ledger: Ledger
+    options: Mapping[str, Any] = {}
+    replicas: int | None = None
+    most_replicas: int | None = None
+
+
+class Experiment(NamedTuple):
+    """The assembled parts. saved: the checkpoint to go on from, if any; not yet put in place."""
+
+    invocation: Invocation
+    strategy: tf.distribute.Strategy
+    splits: Splits
+    order: Order
+    layout: Layout
+    step: TrainStep
+    evaluator: Evaluator
+    checkpoints: Checkpoints
+    saved: Saved | None
+    attempt: int
+    actions: Sequence[Callable[[Context], Action]]
+    total_steps: int
+    steps_per_loop: int
+
+
+def run(
+    invocation: Invocation,
+    *,
+    data: Callable[[], Splits],
+    task: Callable[[], Task],
+    batch_size: int,
+    epochs: int | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    shuffle: bool = True,
+    strategy: Callable[[], tf.distribute.Strategy] = strategies.default,
+    arithmetic: Callable[[], Arithmetic] = Arithmetic,
+    checkpoints: Callable[..., Checkpoints] = Checkpoints,
+    actions: Sequence[Callable[[Context], Action]] = (),
+    steps_per_loop: int = 1000,
+) -> int:
+    """Runs one mode of an experiment; returns the exit status of its process.
+
+    Args:
+      data: returns the splits.
+      task: returns what is learned.
+      batch_size: of the global batch, whatever the number of replicas.
+      epochs, steps: how long; one of them. An epoch is ceil(examples / batch_size) steps.
+      seed: of weights, order and everything random.
+      shuffle: whether the training examples are permuted, anew in every epoch.
+      strategy: returns the process's one strategy.
+      arithmetic: returns the choices that decide the numbers.
+      checkpoints: returns the checkpoints, given directory, attempt and say.
+      actions: each returns an action, given the context; they act in this order.
+      steps_per_loop: upper bound of the steps in one host call.
+
+    Raises:
+      UsageError: configuration or input is wrong; nothing has been written or lost.
+      TrainingError: the run failed in a way that needs no traceback.
+    """
+    for name, number in {"batch_size": batch_size, "steps_per_loop": steps_per_loop}.items():
+        _require_positive(name, number)
+    if (epochs is None) == (steps is None):
+        raise UsageError("trainer.experiment.run: give one of epochs and steps, and None for the other")
+    if invocation.replicas:
+        strategy = _virtual(invocation.replicas)
+    choices = arithmetic()
+    choices.prepare_process(seed)
+
+    directory = invocation.directory
+    attempt = directory.read_report().get("attempts", 0) + 1
+    keeper = checkpoints(directory=directory.checkpoints, attempt=attempt, say=invocation.console.say)
+    saved = keeper.restore(set_bad_aside=invocation.mode == "train")
+
+    chosen = strategy()
+    splits = data()
+    order = Order(len(splits.train), batch_size, seed if shuffle else None)
+    layout = _layout(batch_size, choices.shards, chosen.num_replicas_in_sync, saved, invocation.most_replicas)
+    if saved is not None and saved.notes["examples"] != order.examples:
+        raise UsageError(
+            f"the training data has {order.examples:,} examples, but the run in {directory.path} started with "
+            f"{saved.notes['examples']:,}: the order would differ; restore the data, or choose another run_dir"
+        )
+    step = TrainStep(chosen, task(), splits.train.fields, layout, seed, choices)
+    if saved is not None:
+        step.xla = saved.notes["xla"]
+    evaluator = Evaluator(chosen, step.task, step.average, splits.held_out(), batch_size)
+    total_steps = steps if steps is not None else (epochs or 0) * order.steps_per_epoch
+    _require_positive("epochs" if steps is None else "steps", total_steps)
+    return MODES[invocation.mode](Experiment(
+        invocation, chosen, splits, order, layout, step, evaluator, keeper, saved, attempt, actions, total_steps,
+        steps_per_loop,
+    ))  # fmt: skip
+
+
+def _require_positive(name: str, number: int) -> None:
+    if number < 1:
+        raise UsageError(f"trainer.experiment.run.{name} = {number}: give a number of at least 1")
+
+
+def _virtual(replicas: int) -> Callable[[], tf.distribute.Strategy]:
+    return lambda: strategies.mirrored(virtual_cpus=replicas)
+
+
+def _layout(batch_size: int, shards: int | None, replicas: int, saved: Saved | None, most: int | None) -> Layout:
+    """Shards that nobody named are as many as replicas may ever be, and then stay what they were when the run began."""
+    if shards is None:
+        shards = saved.notes["shards"] if saved is not None else max(most or 1, replicas)
+    if replicas > shards:
+        raise UsageError(
+            f"{replicas} replicas cannot share {shards} shards: a run keeps the shards it began with; "
+            f"use at most {shards} replicas, or start with Arithmetic.shards = {replicas} in another run_dir"
+        )
+    if shards > batch_size:
+        raise UsageError(f"Arithmetic.shards = {shards} is more than batch_size = {batch_size}: lower it")
+    return Layout(batch_size, shards, replicas)

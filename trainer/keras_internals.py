@@ -1,0 +1,77 @@
+"""The private parts of Keras that the step needs, and nothing else: the only file that touches them.
+
+Each is covered by a test in tests/test_keras_internals.py, which fails first when Keras changes.
+"""
+
+from collections.abc import Iterable
+
+import keras
+import tensorflow as tf
+
+
+def _layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
+    found = {id(layer): layer for model in models for layer in model._flatten_layers()}
+    return list(found.values())
+
+
+def seed_variables(models: Iterable[keras.Model]) -> list[keras.Variable]:
+    """The states of all random seed generators inside the models, in a stable order: uint32[2] or int64[2] each."""
+    generators = [g for layer in _layers(models) for g in getattr(layer, "_seed_generators", [])]
+    return list({id(g): g.state for g in generators}.values())
+
+
+def statistics(models: Iterable[keras.Model]) -> list[keras.Variable]:
+    """What layers update while they run in training, like moving averages: float variables that were never trainable.
+
+    A frozen layer's weights are not among them, although Keras lists them as non-trainable.
+    """
+    seeds = {id(state) for state in seed_variables(models)}
+    found = {
+        id(v): v
+        for layer in _layers(models)
+        for v in layer._non_trainable_variables
+        if id(v) not in seeds and tf.as_dtype(v.dtype).is_floating
+    }
+    return list(found.values())
+
+
+def leaf_layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
+    """The layers that compute something themselves: no containers, no input placeholders."""
+    return [
+        layer
+        for layer in _layers(models)
+        if not isinstance(layer, keras.layers.InputLayer) and not list(layer._flatten_layers(include_self=False))
+    ]
+
+
+def own_reduction(optimizer: keras.optimizers.Optimizer) -> None:
+    """Keeps the optimizer from reducing gradients over replicas: the step has done that already."""
+    optimizer._all_reduce_sum_gradients = lambda grads_and_vars: grads_and_vars
+
+
+def fuse(optimizer: keras.optimizers.Optimizer) -> None:
+    """Makes Adam (and AdamW) update each variable with TensorFlow's one fused kernel instead of a dozen small ops.
+
+    The formula and the optimizer's variables stay Keras's own; so do weight decay, constraints and schedules, which
+    `apply` does around the update. Other optimizers are left as they are.
+    """
+    if type(optimizer).update_step is not keras.optimizers.Adam.update_step or optimizer.amsgrad:
+        return
+
+    def update_step(gradient, variable, learning_rate):
+        index = optimizer._get_variable_index(variable)
+        time = tf.cast(optimizer.iterations + 1, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=optimizer._momentums[index].value.handle,
+            v=optimizer._velocities[index].value.handle,
+            beta1_power=tf.pow(tf.cast(optimizer.beta_1, variable.dtype), time),
+            beta2_power=tf.pow(tf.cast(optimizer.beta_2, variable.dtype), time),
+            lr=tf.cast(learning_rate, variable.dtype),
+            beta1=tf.cast(optimizer.beta_1, variable.dtype),
+            beta2=tf.cast(optimizer.beta_2, variable.dtype),
+            epsilon=tf.cast(optimizer.epsilon, variable.dtype),
+            grad=tf.cast(gradient, variable.dtype),
+        )
+
+    optimizer.update_step = update_step

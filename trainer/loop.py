@@ -1,0 +1,69 @@
+"""The host loop: it decides how many steps to run next, and what happens between them. Nothing else."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from trainer.actions.action import Action
+from trainer.data.pipeline import Input
+from trainer.goodput import Ledger
+from trainer.reports import Reporter
+from trainer.step import TrainStep
+
+# Nothing can interrupt a host call, so its length is how late a signal may be noticed.
+_SECONDS_PER_CALL = 1.0
+
+
+class Pace:
+    """How many steps a host call may have: as many as take a second, and never more than the user's bound."""
+
+    def __init__(self, limit: int):
+        self._limit = limit
+        self.steps = 1  # the first call compiles, which is slow enough
+
+    def measured(self, steps: int, seconds: float) -> None:
+        """Takes note of a call; growth is gradual, because the first calls are slower than those to come."""
+        fitting = int(steps * _SECONDS_PER_CALL / max(seconds, 1e-6))
+        self.steps = max(1, min(self._limit, fitting, 8 * self.steps))
+
+
+class Controller:
+    """Runs a step over an input, and actions at the boundaries between host calls.
+
+    Args:
+      steps_per_epoch: the sums of an epoch are forgotten at its end, so no host call crosses one.
+      steps_per_loop: upper bound of the steps of one host call.
+    """
+
+    def __init__(self, step: TrainStep, data: Input, reporter: Reporter, actions: Sequence[Action], ledger: Ledger,
+                 steps_per_epoch: int, steps_per_loop: int, clock: Callable[[], float] = time.monotonic):
+        self.step, self.input, self.reporter, self.actions, self.ledger = step, data, reporter, actions, ledger
+        self.steps_per_epoch, self.pace, self.clock = steps_per_epoch, Pace(steps_per_loop), clock
+        self.stop_requested = False
+
+    def train(self, step: int, total_steps: int) -> int:
+        """Trains from `step` to `total_steps`, or until an action ends the run; returns the step it got to."""
+        batches = self.input.open(first_step=step)
+        kind = "compilation"
+        while not self.stop_requested:
+            due = min((action.next_step(step) for action in self.actions), default=total_steps)
+            if step >= total_steps and due > step:
+                break
+            epoch_end = (step // self.steps_per_epoch + 1) * self.steps_per_epoch
+            until = min(max(step, total_steps), step + self.pace.steps, epoch_end, due)
+            if until > step:
+                if step % self.steps_per_epoch == 0:
+                    self.step.reset_epoch()
+                started = self.clock()
+                with self.ledger.spend(kind):
+                    self.step.train(batches.take(until - step))  # one host call, many steps
+                    report = self.reporter.read(until)  # collective
+                if kind == "stepping":
+                    self.pace.measured(until - step, self.clock() - started)
+                kind = "stepping"
+            else:
+                report = self.reporter.read(until)
+            step = until
+            for action in self.actions:
+                if action.due(step, report):
+                    self.stop_requested |= action(report)  # the same answer on every rank
+        return step

@@ -1,0 +1,61 @@
+"""Loss scaling for float16: keeps small gradients from vanishing, and backs off when large ones overflow.
+
+Decides nothing about a step; the step skips what is not finite and tells this file.
+"""
+
+import tensorflow as tf
+
+# Keras's and NVIDIA Apex's constants: start at 2^15, double after 2,000 finite steps, halve after one that is not.
+_INITIAL = 2.0**15
+_GROWTH_STEPS = 2000
+
+
+class LossScale:
+    """A scale that is doubled after many finite steps in a row and halved after one that was not."""
+
+    active = True
+
+    def __init__(self):
+        self._scale, self._finite_steps = (
+            tf.Variable(value, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+            for value in (_INITIAL, tf.constant(0, tf.int64))
+        )
+
+    @staticmethod
+    def of(precision: str) -> "LossScale | NoLossScale":
+        return LossScale() if precision == "mixed_float16" else NoLossScale()
+
+    def read_value(self) -> tf.Tensor:
+        return self._scale.read_value()
+
+    def update(self, finite: tf.Tensor) -> None:
+        """In cross-replica context, after each step."""
+        steps = tf.where(finite, self._finite_steps.read_value() + 1, 0)
+        grow = steps >= _GROWTH_STEPS
+        factor = tf.where(grow, 2.0, tf.where(finite, 1.0, 0.5))
+        self._scale.assign(tf.clip_by_value(self._scale.read_value() * factor, 1.0, 2.0**60))
+        self._finite_steps.assign(tf.where(grow, tf.zeros_like(steps), steps))
+
+    def report(self) -> dict[str, tf.Tensor]:
+        return {"loss_scale": self._scale.read_value()}
+
+    def variables(self) -> dict[str, tf.Variable]:
+        return {"loss_scale/scale": self._scale, "loss_scale/finite_steps": self._finite_steps}
+
+
+class NoLossScale:
+    """For types with the range of float32."""
+
+    active = False
+
+    def read_value(self) -> tf.Tensor:
+        return tf.constant(1.0)
+
+    def update(self, finite: tf.Tensor) -> None:
+        pass
+
+    def report(self) -> dict[str, tf.Tensor]:
+        return {}
+
+    def variables(self) -> dict[str, tf.Variable]:
+        return {}

@@ -1,0 +1,71 @@
+"""Flags -> configuration -> launcher: the command line of Convoy.
+
+    python -m trainer.main --gin_file=runs/mnist_small.gin --run_dir=runs/first
+"""
+
+import os
+import sys
+import traceback
+
+from absl import flags
+
+from launch import local
+from trainer.errors import TrainingError, UsageError
+from trainer.signals import Signals
+
+FLAGS = flags.FLAGS
+_MODES = ("train", "evaluate", "predict", "check")
+
+flags.DEFINE_multi_string("gin_file", [], "A gin file; several are read in order. Looked up as given, then in gin/.")
+flags.DEFINE_multi_string("gin_param", [], "One binding or macro, 'NAME = VALUE'; applied last.")
+flags.DEFINE_string("run_dir", None, "The run's directory; the same command again resumes the run in it.")
+flags.DEFINE_enum("mode", "train", _MODES, "train; evaluate or predict with the newest checkpoint; or check that one "
+                  "and two devices compute the same.")  # fmt: skip
+flags.DEFINE_string("model", None, "Includes gin/models/NAME.gin, after the files.")
+flags.DEFINE_string("strategy", None, "Includes gin/strategies/NAME.gin, after the model.")
+flags.DEFINE_enum("launcher", "local", ["local"], "How processes are started.")
+flags.DEFINE_bool("allow_config_change", False, "Resume although values differ that alter arithmetic or order.")
+flags.DEFINE_string("input", None, "With predict: an .npz file with the examples.")
+flags.DEFINE_string("output", None, "With predict: the .npz file to write. With evaluate: a .json file to write.")
+
+
+def parse(argv: list[str]) -> local.Flags | None:
+    """Returns the flags; None if only help was asked for. Raises UsageError."""
+    if {"--help", "-help", "-h", "--helpfull"} & set(argv[1:]):
+        print(f"{__doc__}\n{FLAGS.module_help(sys.modules[__name__])}")
+        return None
+    try:
+        rest = FLAGS(argv)[1:]
+    except flags.Error as error:
+        raise UsageError(f"{error}") from error
+    if rest:
+        raise UsageError(f"unexpected argument {rest[0]!r}: every option has a name, as in --gin_file={rest[0]}")
+    if not FLAGS.run_dir and FLAGS.mode != "check":
+        raise UsageError("--run_dir is required: name a directory for the run")
+    return local.Flags(*(getattr(FLAGS, name) for name in local.Flags._fields))
+
+
+def main(argv: list[str]) -> int:
+    """Runs what the command line asks for; returns the exit status that DESIGN's contract names."""
+    started = local.process_start()
+    signals = Signals()  # before TensorFlow, and with it every other thread
+    try:
+        parsed = parse(argv)
+        if parsed is None:
+            return 0
+        with local.without_chatter():
+            import tensorflow  # noqa: F401
+        return local.launch(parsed, signals, started)
+    except (UsageError, TrainingError) as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    status = main(sys.argv)
+    sys.stdout.flush()
+    os._exit(status)  # TensorFlow's threads may hold up an ordinary exit

@@ -1,0 +1,1 @@
+"""Keras models: one short file each. They know nothing of training."""

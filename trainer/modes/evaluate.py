@@ -1,0 +1,38 @@
+"""--mode=evaluate: evaluates the newest checkpoint on every held-out split. Changes nothing in the run directory."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.errors import UsageError
+from trainer.state import TrainState
+
+if TYPE_CHECKING:
+    from trainer.experiment import Experiment
+
+
+def run(experiment: "Experiment") -> int:
+    """Prints losses and metrics of each split; `--output=FILE` also writes them there, as JSON."""
+    step = restore(experiment)
+    results = {split: experiment.evaluator.evaluate(split) for split in experiment.evaluator.sources}
+    for split, values in results.items():
+        listed = "  ".join(f"{name} {value:.6g}" for name, value in (values or {}).items())
+        experiment.invocation.console.say(f"step {step:,}  {split}  {listed}")
+    if output := experiment.invocation.options.get("output"):
+        Path(output).write_text(json.dumps({"step": step, **results}, indent=1) + "\n")
+    return 0
+
+
+def restore(experiment: "Experiment") -> int:
+    """Puts the newest checkpoint in place, and returns its step.
+
+    Raises:
+      UsageError: there is none, or it is of a different model.
+    """
+    if experiment.saved is None:
+        raise UsageError(
+            f"--run_dir={experiment.invocation.directory.path} holds no checkpoint: train there first, "
+            f"or name the directory of a run that has trained"
+        )
+    TrainState(experiment.step).assign(experiment.saved.values)
+    return experiment.saved.step

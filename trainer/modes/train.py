@@ -1,0 +1,176 @@
+"""--mode=train: trains from where the run stands to its end, or until somebody asks it to stop."""
+
+import importlib.metadata
+import platform
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from trainer import strategies
+from trainer.actions.action import Context
+from trainer.data.pipeline import Input
+from trainer.loop import Controller
+from trainer.reports import Reporter
+from trainer.state import TrainState
+from trainer.summaries import Summaries
+
+if TYPE_CHECKING:
+    from trainer.experiment import Experiment
+
+
+def run(experiment: "Experiment") -> int:
+    """Trains; returns 0, or what a shell expects of a process that a signal ended."""
+    attempt = Attempt(experiment)
+    if attempt.nothing_left():
+        return 0
+    controller = Controller(
+        experiment.step, attempt.input, attempt.reporter, attempt.actions, attempt.ledger,
+        experiment.order.steps_per_epoch, experiment.steps_per_loop,
+    )  # fmt: skip
+    attempt.begin()
+    try:
+        step = controller.train(attempt.first_step, experiment.total_steps)
+        attempt.end(step)
+    finally:
+        attempt.close()
+    return experiment.invocation.signals.exit_code
+
+
+class Attempt:
+    """One attempt at a run: takes the directory, restores, and keeps the books around the loop.
+
+    Raises:
+      UsageError: the directory is somebody else's, or its checkpoint of another model.
+    """
+
+    def __init__(self, experiment: "Experiment"):
+        self._experiment, self._invocation = experiment, experiment.invocation
+        self._directory, self._console = experiment.invocation.directory, experiment.invocation.console
+        self.ledger, self._signals = experiment.invocation.ledger, experiment.invocation.signals
+        self._directory.acquire()
+        self._before = self._directory.read_report()
+        self.ledger.add(self._before.get("goodput", {}))
+        self._summaries = Summaries(self._directory.tensorboard)
+        context = Context(
+            total_steps=experiment.total_steps, steps_per_epoch=experiment.order.steps_per_epoch,
+            evaluator=experiment.evaluator, summaries=self._summaries, console=self._console, ledger=self.ledger,
+            save=self.save, should_stop=self._signals.stop_requested,
+        )  # fmt: skip
+        self.actions = [make(context) for make in experiment.actions]
+        self._state = TrainState(experiment.step, self.actions)
+        saved = experiment.saved
+        self.first_step = saved.step if saved else 0
+        if saved:
+            self._state.assign(saved.values)
+        self.reporter = Reporter(
+            experiment.step, experiment.order, self.ledger, experiment.total_steps, self.first_step,
+            self._signals.stop_requested,
+        )  # fmt: skip
+        self.reporter.evaluation |= self._before.get("metrics", {})
+        self.input = Input(
+            experiment.splits.train, experiment.order, experiment.layout, experiment.strategy,
+            waiting=lambda: self.ledger.spend("data"),
+        )  # fmt: skip
+
+    def nothing_left(self) -> bool:
+        """Whether an earlier attempt finished as much as is asked for; says so."""
+        finished = self._before.get("status") == "finished"
+        if not finished or self._experiment.total_steps > max(self._before["total_steps"], self.first_step):
+            return False
+        self._console.say(
+            f"this run is finished, at step {self.first_step:,}; to go on, raise its epochs or steps; "
+            f"to start afresh, choose another run_dir"
+        )
+        self._say_where()
+        return True
+
+    def begin(self) -> None:
+        """Writes down what is about to happen, and says it."""
+        experiment, saved = self._experiment, self._experiment.saved
+        experiment.checkpoints.clean()
+        self._directory.write("config.gin", self._invocation.config)
+        self._directory.write("operative_config.gin", self._invocation.operative())
+        self._summaries.rewind(saved.notes["event_files"] if saved else [])
+        if saved is None:
+            self._summaries.text("config.gin", self._invocation.config)
+            self._summaries.graph(experiment.evaluator.graph(experiment.splits.train.fields))
+        self._directory.write_report(self._report("running", self.first_step))
+        splits = {"train": experiment.splits.train, **experiment.splits.held_out()}
+        sizes = ", ".join(f"{name} {len(source):,}" for name, source in splits.items())
+        resumed = f"; goes on from step {saved.step:,}, attempt {experiment.attempt}" if saved else ""
+        weights = sum(tf.size(v.value).numpy() for o in experiment.step.parts.objectives for v in o.variables)
+        self._console.fact("run", f"{self._directory.path}{resumed}")
+        self._console.fact("devices", strategies.describe(experiment.strategy))
+        self._console.fact("data", f"{sizes} examples")
+        self._console.fact("model", f"{weights:,} trained weights, {experiment.layout.shards} shard(s) of "
+                                    f"{experiment.layout.shard_size} examples a step")  # fmt: skip
+        self._console.fact("steps", f"{experiment.total_steps:,}, {experiment.order.steps_per_epoch:,} an epoch")
+        self._signals.tell = self._console.say
+        self._signals.wait_for_boundaries()
+        self.ledger.switch("other")
+
+    def save(self, step: int) -> None:
+        """Saves the state as of `step`, and the report with it. A collective."""
+        with self.ledger.spend("checkpoint"):
+            notes = {
+                "examples": self._experiment.order.examples,
+                "shards": self._experiment.layout.shards,
+                "xla": self._experiment.step.xla,
+                "event_files": self._summaries.commit(),
+            }
+            report = self._report("running", step)
+            self._experiment.checkpoints.save(
+                step, self._state.read(), notes, committed=lambda: self._directory.write_report(report)
+            )
+
+    def end(self, step: int) -> None:
+        """Saves once more, waits until all is on disk, and says how it went."""
+        self.save(step)
+        with self.ledger.spend("checkpoint"):
+            self._experiment.checkpoints.wait()
+        stopped = self._signals.received
+        self._directory.write_report(self._report("stopped" if stopped else "finished", step))
+        self._directory.write("operative_config.gin", self._invocation.operative())
+        self._console.close()
+        if stopped:
+            self._console.say(f"stopped by {stopped.name} at step {step:,}; saved; the same command goes on from there")
+        else:
+            listed = "  ".join(f"{name} {value:.4g}" for name, value in self.reporter.metrics().items())
+            self._console.say(f"finished at step {step:,}  {listed}")
+        self._say_where()
+
+    def close(self) -> None:
+        """Lets go of what is open; also after a failure."""
+        self._console.close()
+        for action in self.actions:
+            action.close()
+        self._summaries.commit()
+
+    def _say_where(self) -> None:
+        self._console.fact("run", str(self._directory.path))
+        self._console.fact("watch", f"tensorboard --logdir {self._directory.tensorboard}")
+
+    def _report(self, status: str, step: int) -> dict[str, Any]:
+        """What report.json holds."""
+        rate = self.reporter.examples_per_second or self._before.get("examples_per_second", 0.0)
+        packages = ("convoy-train", "tensorflow", "keras", "numpy")
+        return {
+            "status": status,
+            "step": step,
+            "total_steps": self._experiment.total_steps,
+            "examples_seen": self._experiment.order.examples_before(step),
+            "metrics": self.reporter.metrics(),
+            "examples_per_second": round(rate, 1),
+            "num_replicas": self._experiment.strategy.num_replicas_in_sync,
+            "attempts": self._experiment.attempt,
+            "goodput": {kind: round(seconds, 3) for kind, seconds in self.ledger.seconds().items()},
+            "input_digest": f"{int(self._experiment.step.digest.numpy()) % (1 << 64):016x}",
+            "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+        }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout
+        return "unknown"

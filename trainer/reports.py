@@ -1,0 +1,100 @@
+"""What is known at a step boundary: the numbers of the step, the rate, and whether somebody asked to stop.
+
+Equal on every rank but for the clock's readings.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+from trainer.data.order import Order
+from trainer.goodput import Ledger
+from trainer.step import TrainStep
+
+
+@dataclasses.dataclass
+class Report:
+    """The state of affairs at a boundary.
+
+    losses: by objective, the sum and the count since the last report, of which the mean loss is the quotient.
+    metrics: since the epoch began, among them 'loss'.
+    hyperparameters: learning rate, gradient norm of the last step, loss scale.
+    steps, examples, seconds, waiting: since the last report: steps, real examples, seconds of training, and how many of
+      those were spent waiting for data.
+    evaluation: what an evaluation at this boundary found, '<split>/<name>'.
+    """
+
+    step: int
+    total_steps: int
+    epoch: int
+    epochs: int
+    losses: dict[str, tuple[float, float]]
+    metrics: dict[str, float]
+    hyperparameters: dict[str, float]
+    steps: int
+    examples: int
+    seconds: float
+    waiting: float
+    stop_requested: bool
+    evaluation: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+class Reporter:
+    """Makes the reports of a run.
+
+    Args:
+      first_step: where this attempt starts.
+    """
+
+    def __init__(self, step: TrainStep, order: Order, ledger: Ledger, total_steps: int, first_step: int,
+                 stop_requested: Callable[[], bool]):
+        self._step, self._order, self._ledger, self._total = step, order, ledger, total_steps
+        self._last_step, self._stop_requested = first_step, stop_requested
+        self._training, self._waiting = self._clock()
+        self.examples, self.seconds = 0, 0.0
+        self.latest: Report | None = None
+        self.evaluation: dict[str, float] = {}
+
+    @property
+    def examples_per_second(self) -> float:
+        """Of this attempt's training, without start-up, compilation, evaluation and saving; 0 before the first."""
+        return self.examples / self.seconds if self.seconds else 0.0
+
+    def read(self, step: int) -> Report:
+        """The report of the steps since the last one, up to `step`. A collective."""
+        losses, metrics, hyperparameters = self._step.read()
+        if self.latest is not None:
+            self.evaluation |= self.latest.evaluation
+        training, waiting = self._clock()
+        spe = self._order.steps_per_epoch
+        report = Report(
+            step=step,
+            total_steps=self._total,
+            epoch=max(1, -(-step // spe)),
+            epochs=-(-self._total // spe),
+            losses=losses,
+            metrics=metrics,
+            hyperparameters=hyperparameters,
+            steps=step - self._last_step,
+            examples=self._order.examples_before(step) - self._order.examples_before(self._last_step),
+            # The first call compiles, and says nothing about the rate.
+            seconds=training - self._training if self.latest else 0.0,
+            waiting=waiting - self._waiting if self.latest else 0.0,
+            stop_requested=self._stop_requested(),
+        )
+        self._last_step, self._training, self._waiting = step, training, waiting
+        if self.latest:
+            self.examples += report.examples
+            self.seconds += report.seconds
+        self.latest = report
+        return report
+
+    def metrics(self) -> dict[str, float]:
+        """The newest training metrics ('train/<name>') and the newest of each evaluation ('<split>/<name>')."""
+        if self.latest is None:
+            return dict(self.evaluation)
+        training = {f"train/{name}": value for name, value in self.latest.metrics.items()}
+        return training | self.evaluation | self.latest.evaluation
+
+    def _clock(self) -> tuple[float, float]:
+        seconds = self._ledger.seconds()
+        return seconds["stepping"] + seconds["data"], seconds["data"]

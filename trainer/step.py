@@ -1,0 +1,339 @@
+"""What runs on the devices: the train step, and the order of its arithmetic.
+
+    per shard   forward and backward, per objective, divided by the static batch size     no collective
+    per replica sum over its shards
+    once        all-reduce of gradients, counts, statistics and digest
+    then        divide by the global count -> unscale -> finite? -> clip -> optimizer -> average of the weights
+
+Knows nothing of where batches come from, when to stop, evaluate or save.
+"""
+
+import functools
+from collections.abc import Iterable, Mapping
+
+import keras
+import tensorflow as tf
+
+from trainer import keras_internals, randomness
+from trainer.arithmetic import Arithmetic, xla_pays
+from trainer.averaging import Average
+from trainer.data import order
+from trainer.data.pipeline import Layout, Segment
+from trainer.data.source import Field
+from trainer.errors import UsageError
+from trainer.loss_scale import LossScale
+from trainer.tasks.protocol import Objective, Task
+
+
+class TrainStep:
+    """One task's parts, built for one strategy, and the compiled loop over a block of batches.
+
+    Args:
+      strategy: the process's one strategy; replicas must equal `layout.replicas`.
+      task: not yet built.
+      fields: of the training data.
+      layout: how a global batch is cut.
+      seed: of everything random in the step.
+      arithmetic: the choices that decide the numbers.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, task: Task, fields: Mapping[str, Field], layout: Layout,
+                 seed: int, arithmetic: Arithmetic):
+        self.strategy, self.task, self.layout, self.seed, self.arithmetic = strategy, task, layout, seed, arithmetic
+        with strategy.scope():
+            self.parts = task.build(fields)
+            for objective in self.parts.objectives:
+                _require_plain(objective.optimizer)
+                objective.optimizer.build(list(objective.variables))
+                keras_internals.own_reduction(objective.optimizer)
+                keras_internals.fuse(objective.optimizer)
+            self.metrics = dict(task.metrics())
+            names = [objective.name for objective in self.parts.objectives]
+            self.step = _counter(tf.int64)
+            self.digest = _counter(tf.int64)
+            self.skipped = _counter(tf.int64)
+            # Sums of losses and counts: since the epoch began, and since the last report.
+            self.epoch = {name: (_counter(tf.float64), _counter(tf.float64)) for name in names}
+            self.recent = {name: (_counter(tf.float64), _counter(tf.float64)) for name in names}
+            self.gradient_norms = {name: _counter(tf.float32) for name in names}
+            self.average = Average.of(arithmetic.average_decay, self.parts)
+            self.scale = LossScale.of(arithmetic.precision)
+        self._seeds = keras_internals.seed_variables(self.parts.models.values())
+        self._statistics = keras_internals.statistics(self.parts.models.values())
+        self.xla = arithmetic.xla
+        self._compiled = None
+        self._read = tf.function(self._read_variables, autograph=False)
+
+    # What the loop calls.
+
+    def train(self, segments: Iterable[Segment]) -> None:
+        """Works through the segments' steps."""
+        for segment in segments:
+            if self._compiled is None:
+                self._compiled = self._compile(segment)
+            else:
+                self._compiled(*segment)
+
+    def reset_epoch(self) -> None:
+        """Forgets the sums of the epoch that is over."""
+        for metric in self.metrics.values():
+            metric.reset_state()
+        for variable in (v for pair in self.epoch.values() for v in pair):
+            variable.assign(0)
+
+    def read(self) -> tuple[dict[str, tuple[float, float]], dict[str, float], dict[str, float]]:
+        """Returns losses, metrics and hyperparameters; equal on every rank. A collective.
+
+        losses: by objective, sum and count since the last call.  metrics: since the epoch began, mean losses among
+        them.  hyperparameters: learning rate, gradient norm of the last step before clipping, loss scale.
+        """
+        losses, metrics, hyperparameters = tf.nest.map_structure(lambda tensor: float(tensor.numpy()), self._read())
+        means = {name: total / count if count else 0.0 for name, (total, count) in losses.pop("epoch").items()}
+        return losses["recent"], means | metrics, hyperparameters
+
+    def variables(self) -> dict[str, tf.Variable]:
+        """Every variable that must survive, by a name that does not depend on positions in lists."""
+        named = {"step": self.step, "input/digest": self.digest, "skipped_steps": self.skipped}
+        for name, model in self.parts.models.items():
+            seeds = {id(state) for state in self._seeds}  # functions of the step: nothing to keep
+            named |= _by_path(f"models/{name}", [v for v in model.variables if id(v) not in seeds])
+        named |= {f"variables/{name}": variable.value for name, variable in self.parts.variables.items()}
+        for objective in self.parts.objectives:
+            named |= _by_path(f"optimizers/{objective.name}", objective.optimizer.variables)
+            named |= dict(zip((f"epoch/{objective.name}/sum", f"epoch/{objective.name}/count"),
+                              self.epoch[objective.name], strict=True))  # fmt: skip
+        for name, metric in self.metrics.items():
+            named |= {f"metrics/{name}/{i}": v.value for i, v in enumerate(metric.variables)}
+        return named | self.average.variables() | self.scale.variables()
+
+    def _read_variables(self):
+        """Everything that is reported, in one call, and the start of the next report."""
+        hyperparameters = dict(self.scale.report())
+        for objective in self.parts.objectives:
+            # A single objective's go by their plain names.
+            suffix = "" if len(self.parts.objectives) == 1 else f"/{objective.name}"
+            hyperparameters[f"learning_rate{suffix}"] = tf.convert_to_tensor(objective.optimizer.learning_rate)
+            hyperparameters[f"gradient_norm{suffix}"] = self.gradient_norms[objective.name].read_value()
+        sums = {
+            period: {name: tuple(v.read_value() for v in pair) for name, pair in counters.items()}
+            for period, counters in (("epoch", self.epoch), ("recent", self.recent))
+        }
+        metrics = {name: metric.result() for name, metric in self.metrics.items()}
+        for variable in (v for pair in self.recent.values() for v in pair):
+            variable.assign(0)
+        return sums, metrics, hyperparameters
+
+    # Compilation.
+
+    def _compile(self, segment: Segment):
+        """Makes the compiled loop over a block, and works through its first segment.
+
+        Where the choice was left open and XLA does not know an op of this step, the plain graph is used: the same
+        answer in every process of every attempt, since the ops are the same.
+        """
+        if self.xla is None and xla_pays(self.parts.models.values()):
+            before = {name: v.numpy() for name, v in self.variables().items()}
+            try:
+                compiled = self._function(True)
+                compiled(*segment)
+                self.xla = True
+                return compiled
+            except tf.errors.OpError:  # on several replicas a part of the step may have run
+                for name, variable in self.variables().items():
+                    variable.assign(before[name])
+        self.xla = bool(self.xla)
+        compiled = self._function(self.xla)
+        compiled(*segment)
+        return compiled
+
+    def _function(self, xla: bool):
+        # On one replica XLA has the whole block, optimizer and all; on several it has the same but for what crosses
+        # replicas. Functions of their own, because a task may be written for AutoGraph and the step itself is not.
+        alone = self.layout.replicas == 1
+        shard = tf.function(self._forward_backward, jit_compile=True if xla and not alone else None)
+        update = tf.function(functools.partial(self.task.update, self.metrics),
+                             jit_compile=True if xla and not alone else None)  # fmt: skip
+
+        def train_block(block, start, stop):
+            # XLA and plain graphs draw different bits, so the choice is the run's, not the number of replicas'.
+            with randomness.algorithm("threefry" if xla else "philox"):
+                i = start
+                while i < stop:  # not tf.range, whose ends XLA would compile in: one program for each length
+                    self._train_one(shard, update, block, i, i == stop - 1)
+                    i += 1
+
+        return tf.function(train_block, jit_compile=xla and alone)
+
+    # One step, in cross-replica context.
+
+    @tf.autograph.experimental.do_not_convert
+    def _train_one(self, shard, update, block, i, last) -> None:
+        reduced = self.strategy.run(self._reduced, args=(shard, update, block, i))
+        losses, counts, finite, digest = (self._first(reduced[key]) for key in ("losses", "counts", "finite", "digest"))
+
+        def apply():
+            self.strategy.run(self._move_statistics, args=(reduced["moved"], reduced["shards"]))
+            for objective in self.parts.objectives:
+                self._apply(objective, reduced, last)
+            for name in losses:
+                for total, count in (self.epoch[name], self.recent[name]):
+                    total.assign_add(tf.cast(losses[name], tf.float64))
+                    count.assign_add(tf.cast(counts[name], tf.float64))
+
+        if self.scale.active:
+            # A condition between two strategy.run calls; inside of one it would have to hold an optimizer's merge call.
+            tf.cond(finite, apply, lambda: self.skipped.assign_add(1) and None)
+            self.scale.update(finite)
+        else:
+            apply()
+        self.digest.assign_add(digest)
+        self.step.assign_add(1)
+
+    def _apply(self, objective: Objective, reduced, last) -> None:
+        def apply():
+            norm = self.strategy.run(self._optimize, args=(objective, reduced["gradients"][objective.name], last))
+            self.gradient_norms[objective.name].assign(self._first(norm))
+            self.average.update(self.strategy, objective.variables)
+
+        if objective.every == 1:
+            apply()
+        else:
+            tf.cond(self.step % objective.every == 0, apply, lambda: None)
+
+    def _first(self, per_replica):
+        """Any replica's value of what the all-reduce has made equal."""
+        return tf.nest.map_structure(lambda value: self.strategy.experimental_local_results(value)[0], per_replica)
+
+    # One step, in replica context.
+
+    def _reduced(self, shard, update, block, i):
+        """This replica's shards, forward and backward, summed over all replicas."""
+        context = tf.distribute.get_replica_context()
+        batch = tf.nest.map_structure(lambda tensor: tensor[i], block)
+        first_shard = context.replica_id_in_sync_group * self.layout.slots
+        before = [v.value.read_value() for v in self._statistics]
+        sums = None
+        for slot in range(self.layout.slots):
+            part = tf.nest.map_structure(lambda tensor, slot=slot: tensor[slot], batch)
+            one = self._shard(shard, update, part, first_shard + slot, before)
+            sums = one if sums is None else tf.nest.map_structure(tf.add, sums, one)
+        reduced = self._all_reduce(context, sums)
+        scale = self.scale.read_value()
+        gradients = {
+            name: [g / tf.cast(tf.maximum(reduced["counts"][name], 1e-30) * scale, g.dtype) for g in gs]
+            for name, gs in reduced["gradients"].items()
+        }
+        finite = tf.constant(True)
+        if self.scale.active:
+            finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for gs in gradients.values() for g in gs])
+        return {**reduced, "gradients": gradients, "finite": finite}
+
+    def _all_reduce(self, context, sums):
+        """The one collective of a step: everything goes as float32, so that it can be packed together.
+
+        Gradients alone may travel in a shorter type, as a second collective.
+        """
+        sums = {**sums, "digest": order.to_pieces(sums["digest"])}
+        flat = tf.nest.flatten(sums)
+        short = tf.bfloat16 if self.arithmetic.reduce_dtype == "bfloat16" else tf.float32
+        gradients = {id(g) for g in tf.nest.flatten(sums["gradients"])}
+        types = [short if id(tensor) in gradients else tf.float32 for tensor in flat]
+        reduced: list = [None] * len(flat)
+        for dtype in dict.fromkeys(types):
+            which = [i for i, t in enumerate(types) if t == dtype]
+            together = context.all_reduce(tf.distribute.ReduceOp.SUM, [tf.cast(flat[i], dtype) for i in which])
+            for i, tensor in zip(which, together, strict=True):
+                reduced[i] = tf.cast(tensor, flat[i].dtype)
+        reduced = tf.nest.pack_sequence_as(sums, reduced)
+        return {**reduced, "digest": order.from_pieces(reduced["digest"])}
+
+    def _shard(self, shard, update, part, number, before):
+        """What one shard adds to the sums; leaves the moving statistics as they were `before`."""
+        step = self.step.read_value()
+        for i, state in enumerate(self._seeds):
+            state.value.assign(tf.cast(randomness.fold(self.seed, step, number, i + 1), state.value.dtype))
+        sums, outputs = shard(part, randomness.fold(self.seed, step, number, 0))
+        update(part, outputs)
+        # A shard of nothing but padding has statistics of nothing.
+        filled = tf.cast(tf.reduce_any(part["valid"] > 0), tf.float32)
+        moved = [
+            tf.cast(filled, old.dtype) * (v.value.read_value() - old)
+            for v, old in zip(self._statistics, before, strict=True)
+        ]
+        for v, old in zip(self._statistics, before, strict=True):
+            v.value.assign(old)
+        size = self.layout.shard_size
+        place = tf.cast(number * size, tf.int64) + tf.range(size, dtype=tf.int64)
+        hashed = order.mix(part["id"], step * self.layout.batch_size + place)
+        digest = tf.reduce_sum(tf.where(part["valid"] > 0, hashed, tf.zeros_like(hashed)))
+        return {**sums, "moved": moved, "shards": filled, "digest": digest}
+
+    def _forward_backward(self, part, seed):
+        objectives = self.parts.objectives
+        size = tf.constant(self.layout.batch_size, tf.float32)  # static: keeps sums in range, and cancels out later
+        with tf.GradientTape(persistent=len(objectives) > 1) as tape:
+            losses, outputs = self.task.losses(part, seed)
+            counts = {o.name: tf.reduce_sum(losses[o.name].counts) / size for o in objectives}
+            totals = {
+                o.name: tf.reduce_sum(losses[o.name].values) / size + losses[o.name].shared * counts[o.name]
+                for o in objectives
+            }
+            scaled = {name: total * self.scale.read_value() for name, total in totals.items()}
+        gradients = {
+            o.name: [
+                tf.convert_to_tensor(g)
+                for g in tape.gradient(
+                    scaled[o.name], [v.value for v in o.variables],
+                    unconnected_gradients=tf.UnconnectedGradients.ZERO,
+                )
+            ]
+            for o in objectives
+        }  # fmt: skip
+        return {"gradients": gradients, "losses": totals, "counts": counts}, outputs
+
+    def _move_statistics(self, moved, shards):
+        """Moving statistics change by the mean of what the shards would have changed them by."""
+        for v, change in zip(self._statistics, moved, strict=True):
+            v.value.assign(v.value.read_value() + change / tf.cast(shards, change.dtype))
+
+    def _optimize(self, objective: Objective, gradients, last):
+        clip = self.arithmetic.clip_norm
+        if clip is not None:
+            gradients, norm = tf.clip_by_global_norm(gradients, clip)
+        else:
+            # Reading every gradient once more costs a tenth of a small step, so only for the step that is reported.
+            norm = tf.cond(last, lambda: tf.linalg.global_norm(gradients), lambda: tf.constant(0.0))
+        objective.optimizer.apply(gradients, list(objective.variables))
+        return tf.cast(norm, tf.float32)
+
+
+def _counter(dtype: tf.DType) -> tf.Variable:
+    """A scalar that is equal on all replicas and only changed in cross-replica context."""
+    return tf.Variable(0, dtype=dtype, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+
+
+def _by_path(prefix: str, variables: Iterable[keras.Variable]) -> dict[str, tf.Variable]:
+    named = {}
+    for variable in variables:
+        name = f"{prefix}/{variable.path}"
+        if name in named:
+            raise UsageError(f"two variables are called '{variable.path}': give the layers names of their own")
+        named[name] = variable.value
+    return named
+
+
+def _require_plain(optimizer: keras.optimizers.Optimizer) -> None:
+    """Refuses what the optimizer would do per replica, before the reduction, and the step does after it."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        raise UsageError("use the optimizer without LossScaleOptimizer: Arithmetic.precision = 'mixed_float16' scales")
+    remedies = {
+        "clipnorm": "set Arithmetic.clip_norm instead",
+        "global_clipnorm": "set Arithmetic.clip_norm instead",
+        "clipvalue": "set Arithmetic.clip_norm instead",
+        "gradient_accumulation_steps": "raise Arithmetic.shards instead",
+        "loss_scale_factor": "Arithmetic.precision = 'mixed_float16' scales the loss",
+        "use_ema": "set Arithmetic.average_decay instead",
+    }
+    for name, remedy in remedies.items():
+        if getattr(optimizer, name, None):
+            raise UsageError(f"{type(optimizer).__name__}.{name} would act on each replica alone: {remedy}")

@@ -1,0 +1,55 @@
+"""The strategies by name: the only file that names one of tf.distribute's.
+
+Each function may be called once per process, before TensorFlow has initialised its devices.
+"""
+
+import tensorflow as tf
+
+from trainer.errors import UsageError
+
+
+def default() -> tf.distribute.Strategy:
+    """One replica: the first GPU if there is one, otherwise the CPU."""
+    _grow_gpu_memory()
+    return tf.distribute.get_strategy()
+
+
+def mirrored(virtual_cpus: int = 2) -> tf.distribute.Strategy:
+    """One replica on each GPU of this machine.
+
+    Args:
+      virtual_cpus: with fewer than two GPUs, the CPU is divided into this many devices instead, so that the same code
+        runs everywhere; not for speed.
+    """
+    gpus = _grow_gpu_memory()
+    if len(gpus) >= 2:
+        return tf.distribute.MirroredStrategy()
+    if virtual_cpus < 1:
+        raise UsageError(f"strategies.mirrored.virtual_cpus = {virtual_cpus}: give a number of at least 1")
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * virtual_cpus)
+    devices = [f"CPU:{i}" for i in range(virtual_cpus)]
+    # Reduced on one device: a fixed order of additions, and no threads of collectives to wait for.
+    return tf.distribute.MirroredStrategy(devices, tf.distribute.ReductionToOneDevice("CPU:0"))
+
+
+def describe(strategy: tf.distribute.Strategy) -> str:
+    """The devices that are there and those that are used, for the first lines of a run."""
+    found = [device.device_type for device in tf.config.list_logical_devices()]
+    listed = ", ".join(f"{found.count(kind)} {kind}" for kind in dict.fromkeys(found))
+    replicas = strategy.num_replicas_in_sync
+    return f"{listed}; {replicas} replica{'s' if replicas > 1 else ''} on {_used(strategy)}"
+
+
+def _used(strategy: tf.distribute.Strategy) -> str:
+    if not tf.distribute.in_cross_replica_context() and strategy.num_replicas_in_sync == 1:
+        return "GPU:0" if tf.config.list_logical_devices("GPU") else "CPU:0"
+    return ", ".join(device.split("device:")[-1] for device in strategy.extended.worker_devices)
+
+
+def _grow_gpu_memory() -> list:
+    """Lets GPU memory grow on demand, instead of taking all of it at the start."""
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return gpus

@@ -1,0 +1,1 @@
+"""What is learned: one short file a task. Tasks know Keras and losses, nothing of replicas, loops, files or gin."""

@@ -1,0 +1,144 @@
+"""The common case, with no task code: a Keras model, a loss and metrics named in gin.
+
+Any model with one input and one output (or a dict of fields as input) and any per-example Keras loss. Two outputs or
+two objectives are a task of their own.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+from trainer.data.source import Field
+from trainer.errors import UsageError
+from trainer.tasks.protocol import Loss, Objective, Parts
+
+
+class Supervised:
+    """Minimises a loss between a model's output and a target.
+
+    Args:
+      model: makes the Keras model; it need not be built.
+      loss: a class of keras.losses, or a function (y_true, y_pred) -> [n] or [n, tokens …].
+      optimizer: makes the Keras optimizer.
+      metrics: make Keras metrics; in reports each has its Keras name.
+      x: the field the model is fed with; a list of names feeds it a dict.
+      y: the field it is compared with; equal to `x` for an autoencoder.
+      weight: a field of weights, one an example. As in Keras, weights scale the losses and not the divisor.
+      class_weight: class -> weight, for integer targets.
+
+    Sequences: where the model's output carries a Keras mask, or the loss has more than one value an example, a token
+    is what counts, and masked tokens do not.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[], keras.Model],
+        loss: Callable,
+        optimizer: Callable[[], keras.optimizers.Optimizer],
+        metrics: Sequence[Callable[[], keras.metrics.Metric]] = (),
+        x: str | list[str] = "x",
+        y: str = "y",
+        weight: str | None = None,
+        class_weight: dict[int, float] | None = None,
+    ):
+        self._make_model, self._make_optimizer, self._make_metrics = model, optimizer, metrics
+        self._loss = loss(reduction="none") if inspect.isclass(loss) else loss
+        self._x, self._y, self._weight, self._class_weight = x, y, weight, class_weight
+
+    def build(self, fields: Mapping[str, Field]) -> Parts:
+        used = [self._x] if isinstance(self._x, str) else self._x
+        for name in [*used, self._y, *([self._weight] if self._weight else [])]:
+            if name not in fields:
+                raise UsageError(f"the task uses the field '{name}'; the data has: {', '.join(sorted(fields))}")
+        self.model = self._make_model()
+        example = {name: tf.zeros((1, *fields[name].shape), fields[name].dtype) for name in used}
+        output = self.model(self._input(example), training=False)  # builds what is not built yet
+        if not isinstance(output, tf.Tensor):
+            raise UsageError("Supervised takes a model with one output tensor; write a task for several")
+        self._require_classes(fields[self._y], output.shape)
+        self._require_shape(fields[self._y], output.shape)
+        objective = Objective("loss", self.model.trainable_variables, self._make_optimizer())
+        return Parts([objective], {"model": self.model})
+
+    def _sparse(self) -> bool:
+        return isinstance(self._loss, keras.losses.SparseCategoricalCrossentropy) or (
+            self._loss is keras.losses.sparse_categorical_crossentropy
+        )
+
+    def _require_classes(self, target: Field, output_shape: tf.TensorShape) -> None:
+        """Out of range, TensorFlow's sparse cross-entropy gives NaN on one device and reads wild memory on another."""
+        if not self._sparse() or target.minimum is None or target.maximum is None:
+            return
+        classes = output_shape[-1]
+        if target.minimum < 0 or target.maximum >= classes:
+            raise UsageError(
+                f"labels '{self._y}' run from {target.minimum} to {target.maximum}, but the model has {classes} "
+                f"outputs (0 to {classes - 1}): correct the labels, or the number of classes of the model"
+            )
+
+    def _require_shape(self, target: Field, output_shape: tf.TensorShape) -> None:
+        """Keras would broadcast [n] against [n, 1] to [n, n] in some losses, and train on nonsense."""
+        expected = list(output_shape[1:-1] if self._sparse() else output_shape[1:])
+        if list(target.shape) not in (expected, [*expected, 1]) and [*target.shape, 1] != expected:
+            raise UsageError(
+                f"the target '{self._y}' has shape {list(target.shape)} an example, but the model's output "
+                f"{list(output_shape[1:])} needs {expected}: correct the data, the model or the loss"
+            )
+
+    def _input(self, batch):
+        return batch[self._x] if isinstance(self._x, str) else {name: batch[name] for name in self._x}
+
+    def _target(self, batch, outputs):
+        y = batch[self._y]
+        if not self._sparse() and len(y.shape) == len(outputs.shape) - 1:
+            y = y[..., None]  # [n] against [n, 1]
+        return y
+
+    def _tokens(self, batch, outputs):
+        """The losses [n, tokens] (tokens 1 for plain examples) and which of them count, both float32."""
+        values = tf.cast(self._loss(self._target(batch, outputs), outputs), tf.float32)
+        values = tf.reshape(values, (tf.shape(values)[0], -1))
+        mask = getattr(outputs, "_keras_mask", None)
+        kept = tf.ones_like(values) if mask is None else tf.reshape(tf.cast(mask, tf.float32), tf.shape(values))
+        return values * kept, kept * batch["valid"][:, None]
+
+    def _example_weight(self, batch):
+        weight = batch["valid"]
+        if self._weight:
+            weight *= tf.cast(tf.reshape(batch[self._weight], [-1]), tf.float32)
+        if self._class_weight:
+            classes, weights = list(self._class_weight), list(self._class_weight.values())
+            match = tf.cast(batch[self._y], tf.int64)[:, None] == tf.constant(classes, tf.int64)
+            found = tf.reduce_any(match, axis=1)
+            weight *= tf.where(found, tf.reduce_sum(tf.where(match, tf.constant(weights), 0.0), axis=1), 1.0)
+        return weight
+
+    def _additive(self, batch, outputs, shared) -> Mapping[str, Loss]:
+        values, counts = self._tokens(batch, outputs)
+        values = tf.reduce_sum(values, axis=1) * self._example_weight(batch)
+        return {"loss": Loss(values, tf.reduce_sum(counts, axis=1), shared)}
+
+    def losses(self, batch, seed):
+        outputs = self.model(self._input(batch), training=True)
+        shared = tf.add_n([tf.cast(loss, tf.float32) for loss in self.model.losses]) if self.model.losses else 0.0
+        return self._additive(batch, outputs, shared), outputs
+
+    def outputs(self, batch):
+        return self.model(self._input(batch), training=False)
+
+    def evaluate(self, batch, outputs):
+        return self._additive(batch, outputs, 0.0)
+
+    def metrics(self):
+        made = [make() for make in self._make_metrics]
+        return {metric.name: metric for metric in made}
+
+    def update(self, metrics, batch, outputs):
+        weight = batch["valid"]
+        mask = getattr(outputs, "_keras_mask", None)
+        if mask is not None:
+            weight = tf.cast(mask, tf.float32) * weight[:, None]
+        for metric in metrics.values():
+            metric.update_state(self._target(batch, outputs), outputs, sample_weight=weight)
