@@ -37,7 +37,9 @@ def launch(flags: Flags, signals: Signals, started: float) -> int:
     Raises:
       UsageError: flags, configuration or input are wrong.
     """
-    directory = RunDirectory(flags.run_dir)
+    with _without_chatter():
+        import tensorflow  # noqa: F401
+    directory = RunDirectory(flags.run_dir or ".")
     if flags.mode == "train":
         directory.require_free()
     content, dropped = configuration.prepare(
@@ -53,10 +55,12 @@ def launch(flags: Flags, signals: Signals, started: float) -> int:
 
 
 def run(content: str, directory: RunDirectory, mode: str, signals: Signals, started: float,
-        dropped: list[str] | None = None, options: dict[str, Any] | None = None, replicas: int | None = None) -> int:
+        dropped: list[str] | None = None, options: dict[str, Any] | None = None, replicas: int | None = None,
+        most_replicas: int | None = None) -> int:
     """Runs one mode of a checked configuration, given as text, in this process."""
+    with _without_chatter():
+        from trainer.experiment import Invocation
     from trainer.console import Console
-    from trainer.experiment import Invocation
     from trainer.goodput import Ledger
 
     console = Console()
@@ -64,7 +68,7 @@ def run(content: str, directory: RunDirectory, mode: str, signals: Signals, star
         console.say(f"ignored, since a later choice left it without use: {line}")
     experiment = text.load(content, configuration.ROOT)
     invocation = Invocation(mode, directory, content, text.operative, console, signals, Ledger(started),
-                            options or {}, replicas)  # fmt: skip
+                            options or {}, replicas, most_replicas)  # fmt: skip
     return experiment(invocation)
 
 
@@ -80,7 +84,7 @@ def process_start() -> float:
 
 
 @contextlib.contextmanager
-def without_chatter() -> Iterator[None]:
+def _without_chatter() -> Iterator[None]:
     """Holds back what native libraries write to standard error while they load; shows it if loading fails."""
     sys.stderr.flush()
     kept = os.dup(2)

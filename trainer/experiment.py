@@ -20,13 +20,13 @@ from trainer.data.source import Splits
 from trainer.errors import UsageError
 from trainer.evaluator import Evaluator
 from trainer.goodput import Ledger
-from trainer.modes import evaluate, predict, train
+from trainer.modes import check, evaluate, predict, train
 from trainer.run_directory import RunDirectory
 from trainer.signals import Signals
 from trainer.step import TrainStep
 from trainer.tasks.protocol import Task
 
-MODES = {"train": train.run, "evaluate": evaluate.run, "predict": predict.run}
+MODES = {"train": train.run, "evaluate": evaluate.run, "predict": predict.run, "check": check.run}
 
 
 class Invocation(NamedTuple):

@@ -6,6 +6,8 @@
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from typing import NoReturn
 
 from absl import flags
 
@@ -46,26 +48,28 @@ def parse(argv: list[str]) -> local.Flags | None:
 
 
 def main(argv: list[str]) -> int:
-    """Runs what the command line asks for; returns the exit status that DESIGN's contract names."""
+    """Runs what the command line asks for; returns the exit status."""
     started = local.process_start()
     signals = Signals()  # before TensorFlow, and with it every other thread
+    parsed = parse(argv)
+    return 0 if parsed is None else local.launch(parsed, signals, started)
+
+
+def guarded(run: Callable[[], int]) -> NoReturn:
+    """Ends the process with what `run` returns, or 2 for wrong usage and 1 for a failure, told in one message."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        parsed = parse(argv)
-        if parsed is None:
-            return 0
-        with local.without_chatter():
-            import tensorflow  # noqa: F401
-        return local.launch(parsed, signals, started)
+        status = run()
     except (UsageError, TrainingError) as error:
         print(f"error: {error.message}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+        status = 2 if isinstance(error, UsageError) else 1
     except Exception:
         traceback.print_exc()
-        return 1
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # an ordinary exit may wait for TensorFlow's threads
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    status = main(sys.argv)
-    sys.stdout.flush()
-    os._exit(status)  # TensorFlow's threads may hold up an ordinary exit
+    guarded(lambda: main(sys.argv))

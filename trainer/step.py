@@ -10,6 +10,7 @@ Knows nothing of where batches come from, when to stop, evaluate or save.
 
 import functools
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -61,7 +62,7 @@ class TrainStep:
         self._seeds = keras_internals.seed_variables(self.parts.models.values())
         self._statistics = keras_internals.statistics(self.parts.models.values())
         self.xla = arithmetic.xla
-        self._compiled = None
+        self._compiled = self._probe = None
         self._read = tf.function(self._read_variables, autograph=False)
 
     # What the loop calls.
@@ -90,6 +91,49 @@ class TrainStep:
         losses, metrics, hyperparameters = tf.nest.map_structure(lambda tensor: float(tensor.numpy()), self._read())
         means = {name: total / count if count else 0.0 for name, (total, count) in losses.pop("epoch").items()}
         return losses["recent"], means | metrics, hyperparameters
+
+    def probe(self, segment: Segment) -> dict[str, Any]:
+        """What the first step of a segment would do to the weights, without doing it; only metrics move.
+
+        gradients: by objective and variable path.  losses: by objective.  statistics: changes of the moving ones.
+        """
+        if self._probe is None:
+            self._probe = self._probe_function()
+        reduced = self._first(self._probe(segment.block, segment.start))
+        gradients = {
+            f"{o.name}/{v.path}": g.numpy()
+            for o in self.parts.objectives
+            for v, g in zip(o.variables, reduced["gradients"][o.name], strict=True)
+        }
+        losses = {name: (total / reduced["counts"][name]).numpy() for name, total in reduced["losses"].items()}
+        moved = zip(self._statistics, reduced["moved"], strict=True)
+        statistics = {v.path: (change / reduced["shards"]).numpy() for v, change in moved}
+        return {"gradients": gradients, "losses": losses, "statistics": statistics}
+
+    def _probe_function(self):
+        shard = tf.function(self._forward_backward)
+        update = tf.function(functools.partial(self.task.update, self.metrics))
+
+        @functools.partial(tf.function, autograph=False)
+        def probe(block, i):
+            with randomness.algorithm("philox"):
+                return self.strategy.run(self._reduced, args=(shard, update, block, i))
+
+        return probe
+
+    def mean_losses(self, batch: Mapping[str, tf.Tensor], draw: int) -> dict[str, float]:
+        """The mean training losses of a batch of any size, as one shard, with the random numbers of a `draw`."""
+
+        def losses():
+            self._seed(tf.constant(0, tf.int64), draw)
+            found, _ = self.task.losses(batch, randomness.fold(self.seed, 0, draw, 0))
+            return {
+                o.name: tf.reduce_sum(found[o.name].values) / tf.reduce_sum(found[o.name].counts) + found[o.name].shared
+                for o in self.parts.objectives
+            }
+
+        means = self._first(tf.function(lambda: self.strategy.run(losses))())
+        return {name: float(mean.numpy()) for name, mean in means.items()}
 
     def variables(self) -> dict[str, tf.Variable]:
         """Every variable that must survive, by a name that does not depend on positions in lists."""
@@ -250,8 +294,7 @@ class TrainStep:
     def _shard(self, shard, update, part, number, before):
         """What one shard adds to the sums; leaves the moving statistics as they were `before`."""
         step = self.step.read_value()
-        for i, state in enumerate(self._seeds):
-            state.value.assign(tf.cast(randomness.fold(self.seed, step, number, i + 1), state.value.dtype))
+        self._seed(step, number)
         sums, outputs = shard(part, randomness.fold(self.seed, step, number, 0))
         update(part, outputs)
         # A shard of nothing but padding has statistics of nothing.
@@ -267,6 +310,11 @@ class TrainStep:
         hashed = order.mix(part["id"], step * self.layout.batch_size + place)
         digest = tf.reduce_sum(tf.where(part["valid"] > 0, hashed, tf.zeros_like(hashed)))
         return {**sums, "moved": moved, "shards": filled, "digest": digest}
+
+    def _seed(self, step, number) -> None:
+        """Makes what the layers draw next a function of the step and the shard."""
+        for i, state in enumerate(self._seeds):
+            state.value.assign(tf.cast(randomness.fold(self.seed, step, number, i + 1), state.value.dtype))
 
     def _forward_backward(self, part, seed):
         objectives = self.parts.objectives

@@ -1,0 +1,73 @@
+"""What all tests share: digits, a train step on one device, and programs run on several."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: failures are read more easily
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # so that plain `pytest` finds the checkout, whatever is installed
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "process: starts processes of its own, which takes seconds")
+
+
+@pytest.fixture(scope="session")
+def run_program():
+    """Runs a Python program from the checkout to its end; returns what it printed. It must succeed."""
+
+    def run(*arguments, **environment):
+        search = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            env=os.environ | {"PYTHONPATH": search} | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def on_replicas(run_program, tmp_path_factory):
+    """What tests/replicas.py finds on a number of devices, each number once a session: {'case/quantity': array}."""
+    found = {}
+
+    def on(replicas):
+        import numpy as np
+
+        if replicas not in found:
+            path = tmp_path_factory.mktemp("replicas") / f"{replicas}.npz"
+            run_program(ROOT / "tests" / "replicas.py", replicas, path)
+            with np.load(path) as file:
+                found[replicas] = dict(file)
+        return found[replicas]
+
+    return on
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """(x uint8 [5000, 28, 28], y int64 [5000]): real digits, shuffled once and for all."""
+    import examples
+
+    return examples.digits()
+
+
+@pytest.fixture
+def new_step():
+    """Makes a (TrainStep, Input) on one device, with everything that depends on the process set up for it."""
+    import examples
+    import keras
+    import tensorflow as tf
+
+    yield lambda task, arrays, **options: examples.new_step(tf.distribute.get_strategy(), task, arrays, **options)
+    keras.mixed_precision.set_global_policy("float32")

