@@ -78,8 +78,16 @@ def _child(folder: Path, replicas: int) -> int:
 
     content = (folder / "config.gin").read_text()
     directory = RunDirectory(folder / "no_run")  # never made
-    return local.run(content, directory, "check", Signals(), time.monotonic(), options={"folder": str(folder)},
-                     replicas=replicas, most_replicas=_REPLICAS)  # fmt: skip
+    return local.run(
+        content,
+        directory,
+        "check",
+        Signals(),
+        time.monotonic(),
+        options={"folder": str(folder)},
+        replicas=replicas,
+        most_replicas=_REPLICAS,
+    )
 
 
 if __name__ == "__main__":

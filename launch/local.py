@@ -43,20 +43,34 @@ def launch(flags: Flags, signals: Signals, started: float) -> int:
     if flags.mode == "train":
         directory.require_free()
     content, dropped = configuration.prepare(
-        directory, flags.gin_file, flags.model, flags.strategy, flags.gin_param, flags.mode,
+        directory,
+        flags.gin_file,
+        flags.model,
+        flags.strategy,
+        flags.gin_param,
+        flags.mode,
         flags.allow_config_change,
-    )  # fmt: skip
+    )
     if flags.mode == "check":
         from launch import check
 
         return check.launch(content, signals)
-    return run(content, directory, flags.mode, signals, started, dropped,
-               {"input": flags.input, "output": flags.output})  # fmt: skip
+    return run(
+        content, directory, flags.mode, signals, started, dropped, {"input": flags.input, "output": flags.output}
+    )
 
 
-def run(content: str, directory: RunDirectory, mode: str, signals: Signals, started: float,
-        dropped: list[str] | None = None, options: dict[str, Any] | None = None, replicas: int | None = None,
-        most_replicas: int | None = None) -> int:
+def run(
+    content: str,
+    directory: RunDirectory,
+    mode: str,
+    signals: Signals,
+    started: float,
+    dropped: list[str] | None = None,
+    options: dict[str, Any] | None = None,
+    replicas: int | None = None,
+    most_replicas: int | None = None,
+) -> int:
     """Runs one mode of a checked configuration, given as text, in this process."""
     with _without_chatter():
         from trainer.experiment import Invocation
@@ -67,8 +81,18 @@ def run(content: str, directory: RunDirectory, mode: str, signals: Signals, star
     for line in dropped or []:
         console.say(f"ignored, since a later choice left it without use: {line}")
     experiment = text.load(content, configuration.ROOT)
-    invocation = Invocation(mode, directory, content, text.operative, console, signals, Ledger(started),
-                            options or {}, replicas, most_replicas)  # fmt: skip
+    invocation = Invocation(
+        mode,
+        directory,
+        content,
+        text.operative,
+        console,
+        signals,
+        Ledger(started),
+        options or {},
+        replicas,
+        most_replicas,
+    )
     return experiment(invocation)
 
 

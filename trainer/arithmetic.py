@@ -14,10 +14,33 @@ from trainer.keras_internals import leaf_layers
 
 # Layers that XLA compiles well on the CPU. Convolutions and recurrences are quicker in oneDNN's kernels there.
 _DENSE_LAYERS = (
-    "Activation", "Add", "AlphaDropout", "Average", "BatchNormalization", "Concatenate", "Dense", "Dot", "Dropout",
-    "EinsumDense", "ELU", "Flatten", "GaussianDropout", "GaussianNoise", "LayerNormalization", "LeakyReLU", "Multiply",
-    "Normalization", "Permute", "PReLU", "ReLU", "Rescaling", "Reshape", "RMSNormalization", "Softmax", "Subtract",
-)  # fmt: skip
+    "Activation",
+    "Add",
+    "AlphaDropout",
+    "Average",
+    "BatchNormalization",
+    "Concatenate",
+    "Dense",
+    "Dot",
+    "Dropout",
+    "EinsumDense",
+    "ELU",
+    "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
+    "LayerNormalization",
+    "LeakyReLU",
+    "Multiply",
+    "Normalization",
+    "Permute",
+    "PReLU",
+    "ReLU",
+    "Rescaling",
+    "Reshape",
+    "RMSNormalization",
+    "Softmax",
+    "Subtract",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,5 +95,7 @@ def xla_pays(models) -> bool:
     """
     if tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"):
         return False
-    return all(type(layer).__name__ in _DENSE_LAYERS and type(layer).__module__.startswith("keras.")
-               for layer in leaf_layers(models))  # fmt: skip
+    return all(
+        type(layer).__name__ in _DENSE_LAYERS and type(layer).__module__.startswith("keras.")
+        for layer in leaf_layers(models)
+    )

@@ -16,10 +16,11 @@ class Average:
         self._decay = decay
         self._weights = {v.path: v for objective in parts.objectives for v in objective.variables}
         self._averages = {
-            path: tf.Variable(v.value.read_value(), trainable=False,
-                              aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+            path: tf.Variable(
+                v.value.read_value(), trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
+            )
             for path, v in self._weights.items()
-        }  # fmt: skip
+        }
 
     @staticmethod
     def of(decay: float | None, parts: Parts) -> "Average | NoAverage":

@@ -50,8 +50,13 @@ class Checkpoints:
         self._pending: Future | None = None
         self._newest = -1
 
-    def save(self, step: int, values: Mapping[str, np.ndarray], notes: Mapping[str, Any],
-             committed: Callable[[], None] = lambda: None) -> None:
+    def save(
+        self,
+        step: int,
+        values: Mapping[str, np.ndarray],
+        notes: Mapping[str, Any],
+        committed: Callable[[], None] = lambda: None,
+    ) -> None:
         """Starts to write a checkpoint; waits only for the one before it. A step that is saved already is not again.
 
         committed: called in the writing thread once the checkpoint stands.
@@ -93,7 +98,7 @@ class Checkpoints:
                 self._say(f"warning: going back to the checkpoint before it, of step {step:,}")
             self._newest = step
             return saved
-        if found or list(self._directory.glob("step_*.corrupt*")):
+        if found or any(self._directory.glob("step_*.corrupt*")):
             raise UsageError(
                 f"no checkpoint in {self._directory} can be read; to start afresh, use another run_dir or move that "
                 f"folder away"
@@ -109,8 +114,8 @@ class Checkpoints:
         """Committed checkpoints, newest first. A folder without a manifest is none."""
         if not self._directory.is_dir():
             return []
-        matches = [(_NAME.match(path.name), path) for path in self._directory.iterdir()]
-        return sorted(((int(m[1]), path) for m, path in matches if m), reverse=True)
+        found = [(int(m[1]), path) for path in self._directory.iterdir() if (m := _NAME.match(path.name))]
+        return sorted(found, reverse=True)
 
     def _write(self, step: int, values: dict[str, np.ndarray], notes: dict[str, Any], committed: Callable) -> None:
         final = self._directory / f"step_{step:08d}"

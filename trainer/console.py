@@ -46,8 +46,10 @@ class Console:
 
     def evaluated(self, report: Report, split: str, results: Mapping[str, float]) -> None:
         """Prints what an evaluation found, beside the training metrics of the same moment."""
-        self.say(f"step {report.step:,}  epoch {report.epoch}/{report.epochs}  "
-                 f"train {_numbers(report.metrics)}  {split} {_numbers(results)}")  # fmt: skip
+        self.say(
+            f"step {report.step:,}  epoch {report.epoch}/{report.epochs}  "
+            f"train {_numbers(report.metrics)}  {split} {_numbers(results)}"
+        )
 
     def close(self) -> None:
         """Takes the live line away."""

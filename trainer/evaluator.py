@@ -27,15 +27,21 @@ class Evaluator:
       batch_size: of a global batch; does not change results beyond rounding.
     """
 
-    def __init__(self, strategy: tf.distribute.Strategy, task: Task, average: Average | NoAverage,
-                 sources: Mapping[str, Source], batch_size: int):
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        task: Task,
+        average: Average | NoAverage,
+        sources: Mapping[str, Source],
+        batch_size: int,
+    ):
         self.sources = sources
         self._strategy, self._task, self._average, self._batch_size = strategy, task, average, batch_size
         with strategy.scope():
             self._metrics = dict(task.metrics())
         self._sums: dict[str, tuple[tf.Variable, tf.Variable]] = {}
-        self._evaluate_block = tf.function(self._evaluate_block)
-        self._predict_step = tf.function(self._predict_step)
+        self._run_block = tf.function(self._evaluate_block)
+        self._run_step = tf.function(self._predict_step)
 
     def evaluate(self, split: str, should_stop: Callable[[], bool] = lambda: False) -> dict[str, float] | None:
         """Returns losses and metrics over the whole split; None if `should_stop` became true on the way.
@@ -52,7 +58,7 @@ class Evaluator:
             for segment in batches.take(steps):
                 if should_stop():
                     return None
-                self._evaluate_block(*segment)
+                self._run_block(*segment)
         losses = {name: float(total.numpy()) / float(count.numpy()) for name, (total, count) in self._sums.items()}
         return losses | {name: float(metric.result()) for name, metric in self._metrics.items()}
 
@@ -63,9 +69,7 @@ class Evaluator:
             batches, steps = self._open(source)
             for segment in batches.take(steps):
                 for i in range(int(segment.start), int(segment.stop)):
-                    local = self._strategy.experimental_local_results(
-                        self._predict_step(segment.block, tf.constant(i))
-                    )
+                    local = self._strategy.experimental_local_results(self._run_step(segment.block, tf.constant(i)))
                     for outputs, valid in local:
                         parts.append({name: value.numpy()[valid.numpy() > 0] for name, value in outputs.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -96,10 +100,11 @@ class Evaluator:
         if name not in self._sums:  # the names are the task's, known once it has been traced
             with tf.init_scope(), self._strategy.scope():
                 self._sums[name] = tuple(
-                    tf.Variable(0.0, dtype=tf.float64, trainable=False,
-                                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+                    tf.Variable(
+                        0.0, dtype=tf.float64, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
+                    )
                     for _ in range(2)
-                )  # fmt: skip
+                )
         for variable, value in zip(self._sums[name], (total, count), strict=True):
             variable.assign_add(value)
 
@@ -109,7 +114,10 @@ class Evaluator:
         self._task.update(self._metrics, batch, outputs)
         losses = self._task.evaluate(batch, outputs)
         return {
-            name: (tf.reduce_sum(loss.values) + loss.shared * tf.reduce_sum(loss.counts), tf.reduce_sum(loss.counts))
+            name: (
+                tf.reduce_sum(loss.values) + loss.shared * tf.reduce_sum(loss.counts),
+                tf.reduce_sum(loss.counts),
+            )
             for name, loss in losses.items()
         }
 

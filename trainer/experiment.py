@@ -132,10 +132,23 @@ def run(
     evaluator = Evaluator(chosen, step.task, step.average, splits.held_out(), batch_size)
     total_steps = steps if steps is not None else (epochs or 0) * order.steps_per_epoch
     _require_positive("epochs" if steps is None else "steps", total_steps)
-    return MODES[invocation.mode](Experiment(
-        invocation, chosen, splits, order, layout, step, evaluator, keeper, saved, attempt, actions, total_steps,
-        steps_per_loop,
-    ))  # fmt: skip
+    return MODES[invocation.mode](
+        Experiment(
+            invocation,
+            chosen,
+            splits,
+            order,
+            layout,
+            step,
+            evaluator,
+            keeper,
+            saved,
+            attempt,
+            actions,
+            total_steps,
+            steps_per_loop,
+        )
+    )
 
 
 def _require_positive(name: str, number: int) -> None:

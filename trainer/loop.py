@@ -34,9 +34,24 @@ class Controller:
       steps_per_loop: upper bound of the steps of one host call.
     """
 
-    def __init__(self, step: TrainStep, data: Input, reporter: Reporter, actions: Sequence[Action], ledger: Ledger,
-                 steps_per_epoch: int, steps_per_loop: int, clock: Callable[[], float] = time.monotonic):
-        self.step, self.input, self.reporter, self.actions, self.ledger = step, data, reporter, actions, ledger
+    def __init__(
+        self,
+        step: TrainStep,
+        data: Input,
+        reporter: Reporter,
+        actions: Sequence[Action],
+        ledger: Ledger,
+        steps_per_epoch: int,
+        steps_per_loop: int,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.step, self.input, self.reporter, self.actions, self.ledger = (
+            step,
+            data,
+            reporter,
+            actions,
+            ledger,
+        )
         self.steps_per_epoch, self.pace, self.clock = steps_per_epoch, Pace(steps_per_loop), clock
         self.stop_requested = False
 

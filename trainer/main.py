@@ -1,6 +1,6 @@
 """Flags -> configuration -> launcher: the command line of Convoy.
 
-    python -m trainer.main --gin_file=runs/mnist_small.gin --run_dir=runs/first
+python -m trainer.main --gin_file=runs/mnist_small.gin --run_dir=runs/first
 """
 
 import os
@@ -21,8 +21,12 @@ _MODES = ("train", "evaluate", "predict", "check")
 flags.DEFINE_multi_string("gin_file", [], "A gin file; several are read in order. Looked up as given, then in gin/.")
 flags.DEFINE_multi_string("gin_param", [], "One binding or macro, 'NAME = VALUE'; applied last.")
 flags.DEFINE_string("run_dir", None, "The run's directory; the same command again resumes the run in it.")
-flags.DEFINE_enum("mode", "train", _MODES, "train; evaluate or predict with the newest checkpoint; or check that one "
-                  "and two devices compute the same.")  # fmt: skip
+flags.DEFINE_enum(
+    "mode",
+    "train",
+    _MODES,
+    "train; evaluate or predict with the newest checkpoint; or check that one and two devices compute the same.",
+)
 flags.DEFINE_string("model", None, "Includes gin/models/NAME.gin, after the files.")
 flags.DEFINE_string("strategy", None, "Includes gin/strategies/NAME.gin, after the model.")
 flags.DEFINE_enum("launcher", "local", ["local"], "How processes are started.")

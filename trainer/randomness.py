@@ -10,7 +10,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.ops import random_ops_util
 
-_GAMMA, _FIRST, _SECOND = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64).view(np.int64)
+_GAMMA, _FIRST, _SECOND = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64).view(
+    np.int64
+)
 
 
 def splitmix64(x: tf.Tensor) -> tf.Tensor:

@@ -45,8 +45,15 @@ class Reporter:
       first_step: where this attempt starts.
     """
 
-    def __init__(self, step: TrainStep, order: Order, ledger: Ledger, total_steps: int, first_step: int,
-                 stop_requested: Callable[[], bool]):
+    def __init__(
+        self,
+        step: TrainStep,
+        order: Order,
+        ledger: Ledger,
+        total_steps: int,
+        first_step: int,
+        stop_requested: Callable[[], bool],
+    ):
         self._step, self._order, self._ledger, self._total = step, order, ledger, total_steps
         self._last_step, self._stop_requested = first_step, stop_requested
         self._training, self._waiting = self._clock()

@@ -11,7 +11,7 @@ import os
 import socket
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from trainer.errors import UsageError
 
@@ -26,7 +26,7 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self.config = self.path / "config.gin"
-        self._lock = None
+        self._lock: IO[str] | None = None
 
     def require_free(self) -> None:
         """Raises UsageError if another live process is training in this directory. Writes nothing."""

@@ -9,13 +9,13 @@ Knows nothing of where batches come from, when to stop, evaluate or save.
 """
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from trainer import keras_internals, randomness
+from trainer import keras_internals, optimizers, randomness
 from trainer.arithmetic import Arithmetic, xla_pays
 from trainer.averaging import Average
 from trainer.data import order
@@ -24,6 +24,7 @@ from trainer.data.source import Field
 from trainer.errors import UsageError
 from trainer.loss_scale import LossScale
 from trainer.tasks.protocol import Objective, Task
+from trainer.totals import Totals, counter
 
 
 class TrainStep:
@@ -38,31 +39,33 @@ class TrainStep:
       arithmetic: the choices that decide the numbers.
     """
 
-    def __init__(self, strategy: tf.distribute.Strategy, task: Task, fields: Mapping[str, Field], layout: Layout,
-                 seed: int, arithmetic: Arithmetic):
-        self.strategy, self.task, self.layout, self.seed, self.arithmetic = strategy, task, layout, seed, arithmetic
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        task: Task,
+        fields: Mapping[str, Field],
+        layout: Layout,
+        seed: int,
+        arithmetic: Arithmetic,
+    ):
+        self.strategy, self.task, self.layout = strategy, task, layout
+        self.seed, self.arithmetic = seed, arithmetic
         with strategy.scope():
             self.parts = task.build(fields)
             for objective in self.parts.objectives:
-                _require_plain(objective.optimizer)
-                objective.optimizer.build(list(objective.variables))
-                keras_internals.own_reduction(objective.optimizer)
-                keras_internals.fuse(objective.optimizer)
+                optimizers.prepare(objective)
             self.metrics = dict(task.metrics())
             names = [objective.name for objective in self.parts.objectives]
-            self.step = _counter(tf.int64)
-            self.digest = _counter(tf.int64)
-            self.skipped = _counter(tf.int64)
-            # Sums of losses and counts: since the epoch began, and since the last report.
-            self.epoch = {name: (_counter(tf.float64), _counter(tf.float64)) for name in names}
-            self.recent = {name: (_counter(tf.float64), _counter(tf.float64)) for name in names}
-            self.gradient_norms = {name: _counter(tf.float32) for name in names}
+            self.step, self.digest, self.skipped = (counter(tf.int64) for _ in range(3))
+            self.totals = Totals(names)
+            self.gradient_norms = {name: counter(tf.float32) for name in names}
             self.average = Average.of(arithmetic.average_decay, self.parts)
             self.scale = LossScale.of(arithmetic.precision)
         self._seeds = keras_internals.seed_variables(self.parts.models.values())
         self._statistics = keras_internals.statistics(self.parts.models.values())
         self.xla = arithmetic.xla
-        self._compiled = self._probe = None
+        self._compiled: Callable | None = None
+        self._probe: Callable | None = None
         self._read = tf.function(self._read_variables, autograph=False)
 
     # What the loop calls.
@@ -79,8 +82,7 @@ class TrainStep:
         """Forgets the sums of the epoch that is over."""
         for metric in self.metrics.values():
             metric.reset_state()
-        for variable in (v for pair in self.epoch.values() for v in pair):
-            variable.assign(0)
+        self.totals.reset_epoch()
 
     def read(self) -> tuple[dict[str, tuple[float, float]], dict[str, float], dict[str, float]]:
         """Returns losses, metrics and hyperparameters; equal on every rank. A collective.
@@ -88,9 +90,9 @@ class TrainStep:
         losses: by objective, sum and count since the last call.  metrics: since the epoch began, mean losses among
         them.  hyperparameters: learning rate, gradient norm of the last step before clipping, loss scale.
         """
-        losses, metrics, hyperparameters = tf.nest.map_structure(lambda tensor: float(tensor.numpy()), self._read())
-        means = {name: total / count if count else 0.0 for name, (total, count) in losses.pop("epoch").items()}
-        return losses["recent"], means | metrics, hyperparameters
+        totals, metrics, hyperparameters = tf.nest.map_structure(lambda tensor: float(tensor.numpy()), self._read())
+        means = {name: total / count if count else 0.0 for name, (total, count) in totals["epoch"].items()}
+        return totals["recent"], means | metrics, hyperparameters
 
     def probe(self, segment: Segment) -> dict[str, Any]:
         """What the first step of a segment would do to the weights, without doing it; only metrics move.
@@ -144,11 +146,9 @@ class TrainStep:
         named |= {f"variables/{name}": variable.value for name, variable in self.parts.variables.items()}
         for objective in self.parts.objectives:
             named |= _by_path(f"optimizers/{objective.name}", objective.optimizer.variables)
-            named |= dict(zip((f"epoch/{objective.name}/sum", f"epoch/{objective.name}/count"),
-                              self.epoch[objective.name], strict=True))  # fmt: skip
         for name, metric in self.metrics.items():
             named |= {f"metrics/{name}/{i}": v.value for i, v in enumerate(metric.variables)}
-        return named | self.average.variables() | self.scale.variables()
+        return named | self.totals.variables() | self.average.variables() | self.scale.variables()
 
     def _read_variables(self):
         """Everything that is reported, in one call, and the start of the next report."""
@@ -158,14 +158,8 @@ class TrainStep:
             suffix = "" if len(self.parts.objectives) == 1 else f"/{objective.name}"
             hyperparameters[f"learning_rate{suffix}"] = tf.convert_to_tensor(objective.optimizer.learning_rate)
             hyperparameters[f"gradient_norm{suffix}"] = self.gradient_norms[objective.name].read_value()
-        sums = {
-            period: {name: tuple(v.read_value() for v in pair) for name, pair in counters.items()}
-            for period, counters in (("epoch", self.epoch), ("recent", self.recent))
-        }
         metrics = {name: metric.result() for name, metric in self.metrics.items()}
-        for variable in (v for pair in self.recent.values() for v in pair):
-            variable.assign(0)
-        return sums, metrics, hyperparameters
+        return self.totals.read(), metrics, hyperparameters
 
     # Compilation.
 
@@ -176,7 +170,7 @@ class TrainStep:
         answer in every process of every attempt, since the ops are the same.
         """
         if self.xla is None and xla_pays(self.parts.models.values()):
-            before = {name: v.numpy() for name, v in self.variables().items()}
+            before = {name: v.read_value().numpy() for name, v in self.variables().items()}
             try:
                 compiled = self._function(True)
                 compiled(*segment)
@@ -195,8 +189,9 @@ class TrainStep:
         # replicas. Functions of their own, because a task may be written for AutoGraph and the step itself is not.
         alone = self.layout.replicas == 1
         shard = tf.function(self._forward_backward, jit_compile=True if xla and not alone else None)
-        update = tf.function(functools.partial(self.task.update, self.metrics),
-                             jit_compile=True if xla and not alone else None)  # fmt: skip
+        update = tf.function(
+            functools.partial(self.task.update, self.metrics), jit_compile=True if xla and not alone else None
+        )
 
         def train_block(block, start, stop):
             # XLA and plain graphs draw different bits, so the choice is the run's, not the number of replicas'.
@@ -219,10 +214,7 @@ class TrainStep:
             self.strategy.run(self._move_statistics, args=(reduced["moved"], reduced["shards"]))
             for objective in self.parts.objectives:
                 self._apply(objective, reduced, last)
-            for name in losses:
-                for total, count in (self.epoch[name], self.recent[name]):
-                    total.assign_add(tf.cast(losses[name], tf.float64))
-                    count.assign_add(tf.cast(counts[name], tf.float64))
+            self.totals.add(losses, counts)
 
         if self.scale.active:
             # A condition between two strategy.run calls; inside of one it would have to hold an optimizer's merge call.
@@ -331,12 +323,13 @@ class TrainStep:
             o.name: [
                 tf.convert_to_tensor(g)
                 for g in tape.gradient(
-                    scaled[o.name], [v.value for v in o.variables],
+                    scaled[o.name],
+                    [v.value for v in o.variables],
                     unconnected_gradients=tf.UnconnectedGradients.ZERO,
                 )
             ]
             for o in objectives
-        }  # fmt: skip
+        }
         return {"gradients": gradients, "losses": totals, "counts": counts}, outputs
 
     def _move_statistics(self, moved, shards):
@@ -355,11 +348,6 @@ class TrainStep:
         return tf.cast(norm, tf.float32)
 
 
-def _counter(dtype: tf.DType) -> tf.Variable:
-    """A scalar that is equal on all replicas and only changed in cross-replica context."""
-    return tf.Variable(0, dtype=dtype, trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
-
-
 def _by_path(prefix: str, variables: Iterable[keras.Variable]) -> dict[str, tf.Variable]:
     named = {}
     for variable in variables:
@@ -368,20 +356,3 @@ def _by_path(prefix: str, variables: Iterable[keras.Variable]) -> dict[str, tf.V
             raise UsageError(f"two variables are called '{variable.path}': give the layers names of their own")
         named[name] = variable.value
     return named
-
-
-def _require_plain(optimizer: keras.optimizers.Optimizer) -> None:
-    """Refuses what the optimizer would do per replica, before the reduction, and the step does after it."""
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        raise UsageError("use the optimizer without LossScaleOptimizer: Arithmetic.precision = 'mixed_float16' scales")
-    remedies = {
-        "clipnorm": "set Arithmetic.clip_norm instead",
-        "global_clipnorm": "set Arithmetic.clip_norm instead",
-        "clipvalue": "set Arithmetic.clip_norm instead",
-        "gradient_accumulation_steps": "raise Arithmetic.shards instead",
-        "loss_scale_factor": "Arithmetic.precision = 'mixed_float16' scales the loss",
-        "use_ema": "set Arithmetic.average_decay instead",
-    }
-    for name, remedy in remedies.items():
-        if getattr(optimizer, name, None):
-            raise UsageError(f"{type(optimizer).__name__}.{name} would act on each replica alone: {remedy}")

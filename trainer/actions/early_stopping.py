@@ -18,8 +18,14 @@ class EarlyStopping(Action):
       min_delta: how much better counts as better.
     """
 
-    def __init__(self, context: Context, monitor: str = "validation/loss", patience: int = 3, mode: str = "min",
-                 min_delta: float = 0.0):
+    def __init__(
+        self,
+        context: Context,
+        monitor: str = "validation/loss",
+        patience: int = 3,
+        mode: str = "min",
+        min_delta: float = 0.0,
+    ):
         if mode not in ("min", "max"):
             raise UsageError(f"EarlyStopping.mode = '{mode}': give 'min' or 'max'")
         if patience < 1:

@@ -38,9 +38,11 @@ class Log(Periodic):
         return False
 
     def state(self):
-        return {f"{name}/{part}": value
-                for name, pair in self._losses.items()
-                for part, value in zip(("sum", "count"), pair, strict=True)}  # fmt: skip
+        return {
+            f"{name}/{part}": value
+            for name, pair in self._losses.items()
+            for part, value in zip(("sum", "count"), pair, strict=True)
+        }
 
     def restore(self, state):
         names = {name.rsplit("/", 1)[0] for name in state}

@@ -21,6 +21,6 @@ class NonFinite(Action):
     def __call__(self, report) -> bool:
         names = [name for name, (total, _) in report.losses.items() if not math.isfinite(total)]
         raise TrainingError(
-            f"'{names[0]}' is not finite at step {report.step:,} or shortly before. The checkpoint before it is intact. "
+            f"'{names[0]}' is not finite at step {report.step:,} or just before. The checkpoint before it is intact. "
             f"A lower learning rate, Arithmetic.clip_norm, or check_finite on the data may help"
         )

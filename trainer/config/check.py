@@ -58,11 +58,7 @@ def _refuse_cycles(configuration: Configuration) -> None:
 
 def _missing(configuration: Configuration, root: str, given: Collection[str]) -> Iterator[str]:
     for name, parameter in names.signature(names.locate(root)).parameters.items():
-        if (
-            parameter.default is names.EMPTY
-            and name not in given
-            and Key("", root, name) not in configuration.final
-        ):
+        if parameter.default is names.EMPTY and name not in given and Key("", root, name) not in configuration.final:
             full = f"{root}.{name}"
             yield f"{full} is required: bind it in a gin file or with --gin_param '{full} = ...'"
 
@@ -139,8 +135,7 @@ def _dropped(configuration: Configuration, root: str, used: set[Key]) -> dict[Ke
     return {
         key: statement
         for key, statement in unused.items()
-        if not statement.on_command_line
-        and any(key in then for then in history[statements.index(statement) :])
+        if not statement.on_command_line and any(key in then for then in history[statements.index(statement) :])
     }
 
 

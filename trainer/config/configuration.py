@@ -107,9 +107,7 @@ def transform(value: Any, change: Callable[[Any], Any]) -> Any:
 def render(value: Any) -> str:
     """`value` as gin text."""
     # repr(inf) is a name, which gin's parser refuses; a literal that overflows is how gin text says it.
-    return repr(
-        transform(value, lambda leaf: _Infinity(leaf) if isinstance(leaf, float) and isinf(leaf) else leaf)
-    )
+    return repr(transform(value, lambda leaf: _Infinity(leaf) if isinstance(leaf, float) and isinf(leaf) else leaf))
 
 
 class _Infinity(float):

@@ -45,11 +45,7 @@ def describe(hint: Any) -> str:
         return "a reference such as @module.name"
     if hint is types.NoneType:
         return "None"
-    return (
-        hint.__name__
-        if isinstance(hint, type) and not typing.get_args(hint)
-        else str(hint).replace("typing.", "")
-    )
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
 
 
 def _fits(value: Any, hint: Any, macros: Macros) -> bool:
@@ -66,9 +62,7 @@ def _fits(value: Any, hint: Any, macros: Macros) -> bool:
         return value in typing.get_args(hint)
     if origin not in _LITERALS:
         return True
-    if type(value) not in _LITERALS[origin] or (
-        _is_fixed_tuple(hint) and len(value) != len(typing.get_args(hint))
-    ):
+    if type(value) not in _LITERALS[origin] or (_is_fixed_tuple(hint) and len(value) != len(typing.get_args(hint))):
         return False
     return all(_fits(item, item_hint, macros) for item, item_hint in _items(value, hint))
 
@@ -81,7 +75,7 @@ def _items(value: Any, hint: Any) -> Iterator[tuple[Any, Any]]:
             yield key, hints[0]
             yield item, hints[1]
     elif isinstance(value, (list, tuple)) and hints:
-        yield from zip(value, hints if _is_fixed_tuple(hint) else [hints[0]] * len(value))
+        yield from zip(value, hints if _is_fixed_tuple(hint) else [hints[0]] * len(value), strict=False)
 
 
 def _is_fixed_tuple(hint: Any) -> bool:

@@ -65,9 +65,7 @@ def module_of(path: str) -> str:
     """The innermost module on a dotted path that can be imported under that very name."""
     parts = path.split(".")
     prefixes = [".".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
-    return next(
-        prefix for prefix in prefixes if prefix in sys.modules and sys.modules[prefix] is locate(prefix)
-    )
+    return next(prefix for prefix in prefixes if prefix in sys.modules and sys.modules[prefix] is locate(prefix))
 
 
 def signature(target: Callable) -> Signature:
@@ -112,7 +110,7 @@ def _hint(annotation: Any, scope: dict[str, Any]) -> Any:
     holder = types.SimpleNamespace(__annotations__={"hint": annotation})
     try:
         return typing.get_type_hints(holder, globalns=scope)["hint"]
-    except Exception:  # noqa: BLE001  the text of an annotation may raise anything
+    except Exception:
         return Any
 
 
@@ -125,7 +123,5 @@ def _nearest_module(name: str) -> str:
 def _place(error: Exception) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
-    frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename
-    ]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
     return f"{frames[-1].filename}:{frames[-1].lineno}"

@@ -115,9 +115,7 @@ class _Reader:
         symbols[name] = {statement.module if whole else name}
         self._symbols[name] = self._symbols.get(name, set()) | symbols[name]
 
-    def _bind(
-        self, statement: Any, where: str, symbols: dict[str, set[str]], on_command_line: bool = False
-    ) -> None:
+    def _bind(self, statement: Any, where: str, symbols: dict[str, set[str]], on_command_line: bool = False) -> None:
         def full(leaf: Any) -> Any:
             if not isinstance(leaf, Reference):
                 return leaf
@@ -137,9 +135,7 @@ class _Reader:
         if not modules:
             raise UsageError(f"{where}: {first} is not imported{nearest(first, symbols)}")
         if len(modules) > 1:
-            raise UsageError(
-                f"{where}: {first} means {' or '.join(modules)} in different files: write the full name"
-            )
+            raise UsageError(f"{where}: {first} means {' or '.join(modules)} in different files: write the full name")
         path = f"{modules[0]}.{rest}" if rest else modules[0]
         try:
             target = names.locate(path)

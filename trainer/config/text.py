@@ -47,9 +47,7 @@ def operative() -> str:
 def _render(configuration: Configuration, header: str) -> str:
     final = configuration.final.values()
     imports = sorted({*configuration.imports, *(names.module_of(selector) for selector in _selectors(final))})
-    macros = [
-        _statement(statement.name, statement.value) for statement in final if not statement.key.selector
-    ]
+    macros = [_statement(statement.name, statement.value) for statement in final if not statement.key.selector]
     blocks: dict[str, list[str]] = {}
     for statement in final:
         if statement.key.selector:

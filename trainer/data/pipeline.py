@@ -86,8 +86,14 @@ class Input:
       waiting: a context manager factory, entered while the caller has to wait for data.
     """
 
-    def __init__(self, source: Source, order: Order, layout: Layout, strategy: tf.distribute.Strategy,
-                 waiting: Callable = contextlib.nullcontext):
+    def __init__(
+        self,
+        source: Source,
+        order: Order,
+        layout: Layout,
+        strategy: tf.distribute.Strategy,
+        waiting: Callable = contextlib.nullcontext,
+    ):
         for name in RESERVED_FIELDS:
             if name in source.fields:
                 raise UsageError(f"a data field is named '{name}', which every batch has already: rename the field")
@@ -105,7 +111,8 @@ class Input:
             first_replica = local * context.input_pipeline_id
             elements = tf.data.Dataset.range(first_block * local, np.iinfo(np.int64).max)
             return elements.map(
-                lambda e: self._read(e // local, first_replica + e % local), num_parallel_calls=tf.data.AUTOTUNE
+                lambda e: self._read(e // local, first_replica + e % local),
+                num_parallel_calls=tf.data.AUTOTUNE,
             ).prefetch(_BLOCKS_AHEAD * local)
 
         iterator = iter(self._strategy.distribute_datasets_from_function(blocks))

@@ -25,7 +25,8 @@ class Field(NamedTuple):
 class Source(Protocol):
     """Examples that can be read by index, in any order, from inside a graph."""
 
-    fields: Mapping[str, Field]
+    @property
+    def fields(self) -> Mapping[str, Field]: ...
 
     def __len__(self) -> int: ...
 

@@ -6,9 +6,7 @@ import keras
 from keras import layers
 
 
-def mlp(
-    hidden: Sequence[int] = (128,), outputs: int = 10, dropout: float = 0.2, scale: float = 1.0
-) -> keras.Model:
+def mlp(hidden: Sequence[int] = (128,), outputs: int = 10, dropout: float = 0.2, scale: float = 1.0) -> keras.Model:
     """Returns a Sequential model: flatten, then Dense + ReLU + Dropout for each hidden layer, then logits.
 
     Args:

@@ -43,7 +43,7 @@ def _lead(experiment: "Experiment", reference: Path) -> dict[str, Any]:
     step, state, states, record = experiment.step, TrainState(experiment.step), {}, {}
     last = experiment.order.steps_per_epoch - 1
     for number in sorted({*range(_STEPS), last}):
-        values = state.read() | {"step": np.int64(number)}
+        values = state.read() | {"step": np.asarray(number, np.int64)}
         states[number] = values
         record[number] = _record(experiment, state, number, values)
         state.assign(values)

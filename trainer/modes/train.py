@@ -24,9 +24,14 @@ def run(experiment: "Experiment") -> int:
     if attempt.nothing_left():
         return 0
     controller = Controller(
-        experiment.step, attempt.input, attempt.reporter, attempt.actions, attempt.ledger,
-        experiment.order.steps_per_epoch, experiment.steps_per_loop,
-    )  # fmt: skip
+        experiment.step,
+        attempt.input,
+        attempt.reporter,
+        attempt.actions,
+        attempt.ledger,
+        experiment.order.steps_per_epoch,
+        experiment.steps_per_loop,
+    )
     attempt.begin()
     try:
         step = controller.train(attempt.first_step, experiment.total_steps)
@@ -52,10 +57,15 @@ class Attempt:
         self.ledger.add(self._before.get("goodput", {}))
         self._summaries = Summaries(self._directory.tensorboard)
         context = Context(
-            total_steps=experiment.total_steps, steps_per_epoch=experiment.order.steps_per_epoch,
-            evaluator=experiment.evaluator, summaries=self._summaries, console=self._console, ledger=self.ledger,
-            save=self.save, should_stop=self._signals.stop_requested,
-        )  # fmt: skip
+            total_steps=experiment.total_steps,
+            steps_per_epoch=experiment.order.steps_per_epoch,
+            evaluator=experiment.evaluator,
+            summaries=self._summaries,
+            console=self._console,
+            ledger=self.ledger,
+            save=self.save,
+            should_stop=self._signals.stop_requested,
+        )
         self.actions = [make(context) for make in experiment.actions]
         self._state = TrainState(experiment.step, self.actions)
         saved = experiment.saved
@@ -63,14 +73,21 @@ class Attempt:
         if saved:
             self._state.assign(saved.values)
         self.reporter = Reporter(
-            experiment.step, experiment.order, self.ledger, experiment.total_steps, self.first_step,
+            experiment.step,
+            experiment.order,
+            self.ledger,
+            experiment.total_steps,
+            self.first_step,
             self._signals.stop_requested,
-        )  # fmt: skip
+        )
         self.reporter.evaluation |= self._before.get("metrics", {})
         self.input = Input(
-            experiment.splits.train, experiment.order, experiment.layout, experiment.strategy,
+            experiment.splits.train,
+            experiment.order,
+            experiment.layout,
+            experiment.strategy,
             waiting=lambda: self.ledger.spend("data"),
-        )  # fmt: skip
+        )
 
     def nothing_left(self) -> bool:
         """Whether an earlier attempt finished as much as is asked for; says so."""
@@ -102,8 +119,11 @@ class Attempt:
         self._console.fact("run", f"{self._directory.path}{resumed}")
         self._console.fact("devices", strategies.describe(experiment.strategy))
         self._console.fact("data", f"{sizes} examples")
-        self._console.fact("model", f"{weights:,} trained weights, {experiment.layout.shards} shard(s) of "
-                                    f"{experiment.layout.shard_size} examples a step")  # fmt: skip
+        self._console.fact(
+            "model",
+            f"{weights:,} trained weights, {experiment.layout.shards} shard(s) of "
+            f"{experiment.layout.shard_size} examples a step",
+        )
         self._console.fact("steps", f"{experiment.total_steps:,}, {experiment.order.steps_per_epoch:,} an epoch")
         self._signals.tell = self._console.say
         self._signals.wait_for_boundaries()

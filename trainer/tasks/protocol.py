@@ -58,7 +58,7 @@ class Task(Protocol):
     """One instance per process. `build` runs once, eagerly, within the strategy's scope; the rest is traced."""
 
     def build(self, fields: Mapping[str, Field]) -> Parts:
-        """Makes models, variables and optimizers for examples with these fields. Raises UsageError if they do not fit."""
+        """Makes models, variables and optimizers for these fields. Raises UsageError if they do not fit."""
         ...
 
     def losses(self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor) -> tuple[Mapping[str, Loss], Any]:

@@ -4,7 +4,6 @@ Any model with one input and one output (or a dict of fields as input) and any p
 two objectives are a task of their own.
 """
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 
 import keras
@@ -44,7 +43,7 @@ class Supervised:
         class_weight: dict[int, float] | None = None,
     ):
         self._make_model, self._make_optimizer, self._make_metrics = model, optimizer, metrics
-        self._loss = loss(reduction="none") if inspect.isclass(loss) else loss
+        self._loss: Callable = loss(reduction="none") if isinstance(loss, type) else loss
         self._x, self._y, self._weight, self._class_weight = x, y, weight, class_weight
 
     def build(self, fields: Mapping[str, Field]) -> Parts:

@@ -33,8 +33,9 @@ class Arrays:
             raise UsageError(f"{name} has no fields")
         for key, array in self._arrays.items():
             if array.ndim == 0 or array.dtype.hasobject:
-                raise UsageError(f"{name}: field '{key}' is not an array of examples "
-                                 f"(rank {array.ndim}, dtype {array.dtype})")  # fmt: skip
+                raise UsageError(
+                    f"{name}: field '{key}' is not an array of examples (rank {array.ndim}, dtype {array.dtype})"
+                )
         lengths = {key: len(array) for key, array in self._arrays.items()}
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"'{key}' {length:,}" for key, length in lengths.items())
@@ -69,14 +70,15 @@ class Arrays:
 
 
 def _field(array: np.ndarray) -> Field:
-    bounds = (None, None)
+    bounds: tuple[int | None, int | None] = (None, None)
     if np.issubdtype(array.dtype, np.integer) and array.ndim == 1:
         bounds = (int(array.min()), int(array.max()))
     return Field(array.shape[1:], array.dtype.name, *bounds)
 
 
-def as_source(data: Source | Mapping[str, np.ndarray] | tuple, check_finite: bool = False,
-              name: str = "the data") -> Source:
+def as_source(
+    data: Source | Mapping[str, np.ndarray] | tuple, check_finite: bool = False, name: str = "the data"
+) -> Source:
     """Returns a source for what a user's own loader returned: a source, a dict of arrays, or a pair (x, y)."""
     if isinstance(data, tuple) and len(data) == 2 and not hasattr(data, "_fields"):
         data = dict(zip(("x", "y"), data, strict=True))
@@ -87,13 +89,17 @@ def as_source(data: Source | Mapping[str, np.ndarray] | tuple, check_finite: boo
     raise UsageError(f"{name} must be a dict of arrays, a pair (x, y) or a source; got {type(data).__name__}")
 
 
-def splits(train: Callable, validation: Callable | None = None, test: Callable | None = None,
-           check_finite: bool = False) -> Splits:
+def splits(
+    train: Callable,
+    validation: Callable | None = None,
+    test: Callable | None = None,
+    check_finite: bool = False,
+) -> Splits:
     """Returns the splits that functions of the user's own load; each returns a dict of arrays, or a pair (x, y)."""
     loaders = {"train": train, "validation": validation, "test": test}
-    return Splits(**{
-        name: as_source(load(), check_finite, f"the {name} data") for name, load in loaders.items() if load
-    })  # fmt: skip
+    return Splits(
+        **{name: as_source(load(), check_finite, f"the {name} data") for name, load in loaders.items() if load}
+    )
 
 
 def npz(path: str, x: str = "x", y: str = "y", check_finite: bool = False) -> Splits:

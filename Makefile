@@ -1,0 +1,38 @@
+# make train · make test · make check · make tensorboard
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_DIR ?= runs/mnist_small
+
+.PHONY: train test check tensorboard
+
+train: $(VENV)/.samples
+	$(BIN)/python -m trainer.main --gin_file=runs/mnist_small.gin --run_dir=$(RUN_DIR)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+tensorboard: $(VENV)/.samples
+	$(BIN)/tensorboard --logdir $(RUN_DIR)/tensorboard
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.samples: setup.py $(VENV)/bin/python
+	@echo "installing (TensorFlow is large; this happens once)"
+	$(BIN)/python -m pip install --quiet --editable '.[samples]'
+	@touch $@
+
+$(VENV)/.dev: setup.py $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[samples,dev]'
+	@touch $@

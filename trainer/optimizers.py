@@ -1,0 +1,33 @@
+"""Makes a Keras optimizer fit for the step: nothing per replica, which the step does once for all, and fused."""
+
+import keras
+
+from trainer import keras_internals
+from trainer.errors import UsageError
+from trainer.tasks.protocol import Objective
+
+_REMEDIES = {
+    "clipnorm": "set Arithmetic.clip_norm instead",
+    "global_clipnorm": "set Arithmetic.clip_norm instead",
+    "clipvalue": "set Arithmetic.clip_norm instead",
+    "gradient_accumulation_steps": "raise Arithmetic.shards instead",
+    "loss_scale_factor": "Arithmetic.precision = 'mixed_float16' scales the loss",
+    "use_ema": "set Arithmetic.average_decay instead",
+}
+
+
+def prepare(objective: Objective) -> None:
+    """Builds the objective's optimizer, within scope.
+
+    Raises:
+      UsageError: it is set to do what would act on each replica alone, before gradients are reduced.
+    """
+    optimizer = objective.optimizer
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        raise UsageError("use the optimizer without LossScaleOptimizer: Arithmetic.precision = 'mixed_float16' scales")
+    for name, remedy in _REMEDIES.items():
+        if getattr(optimizer, name, None):
+            raise UsageError(f"{type(optimizer).__name__}.{name} would act on each replica alone: {remedy}")
+    optimizer.build(list(objective.variables))
+    keras_internals.own_reduction(optimizer)
+    keras_internals.fuse(optimizer)
