@@ -30,9 +30,9 @@ $(VENV)/bin/python:
 
 $(VENV)/.samples: setup.py $(VENV)/bin/python
 	@echo "installing (TensorFlow is large; this happens once)"
-	$(BIN)/python -m pip install --quiet --editable '.[samples]'
+	$(BIN)/python -m pip install -qq --editable '.[samples]'
 	@touch $@
 
 $(VENV)/.dev: setup.py $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[samples,dev]'
+	$(BIN)/python -m pip install -qq --editable '.[samples,dev]'
 	@touch $@

@@ -13,6 +13,13 @@ from trainer.data.source import Field
 from trainer.errors import UsageError
 from trainer.tasks.protocol import Loss, Objective, Parts
 
+# Keras's losses that compare a target with an output of the same shape.
+_ELEMENTWISE = (
+    "BinaryCrossentropy BinaryFocalCrossentropy CategoricalCrossentropy CategoricalFocalCrossentropy CosineSimilarity "
+    "CategoricalHinge Hinge Huber KLDivergence LogCosh MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError "
+    "MeanSquaredLogarithmicError Poisson SquaredHinge"
+).split()
+
 
 class Supervised:
     """Minimises a loss between a model's output and a target.
@@ -61,14 +68,9 @@ class Supervised:
         objective = Objective("loss", self.model.trainable_variables, self._make_optimizer())
         return Parts([objective], {"model": self.model})
 
-    def _sparse(self) -> bool:
-        return isinstance(self._loss, keras.losses.SparseCategoricalCrossentropy) or (
-            self._loss is keras.losses.sparse_categorical_crossentropy
-        )
-
     def _require_classes(self, target: Field, output_shape: tf.TensorShape) -> None:
-        """Out of range, TensorFlow's sparse cross-entropy gives NaN on one device and reads wild memory on another."""
-        if not self._sparse() or target.minimum is None or target.maximum is None:
+        """Out of range, sparse cross-entropy gives NaN on one device and reads wild memory on another."""
+        if not isinstance(self._loss, keras.losses.SparseCategoricalCrossentropy) or target.minimum is None:
             return
         classes = output_shape[-1]
         if target.minimum < 0 or target.maximum >= classes:
@@ -78,26 +80,24 @@ class Supervised:
             )
 
     def _require_shape(self, target: Field, output_shape: tf.TensorShape) -> None:
-        """Keras would broadcast [n] against [n, 1] to [n, n] in some losses, and train on nonsense."""
-        expected = list(output_shape[1:-1] if self._sparse() else output_shape[1:])
-        if list(target.shape) not in (expected, [*expected, 1]) and [*target.shape, 1] != expected:
+        """Keras would broadcast shapes that differ, in some losses, and train on nonsense."""
+        output = list(output_shape[1:])
+        if isinstance(self._loss, keras.losses.SparseCategoricalCrossentropy):
+            output.pop()
+        elif type(self._loss).__name__ not in _ELEMENTWISE:
+            return  # what another loss compares is its own business
+        if list(target.shape) not in (output, [*output, 1]) and [*target.shape, 1] != output:
             raise UsageError(
                 f"the target '{self._y}' has shape {list(target.shape)} an example, but the model's output "
-                f"{list(output_shape[1:])} needs {expected}: correct the data, the model or the loss"
+                f"{list(output_shape[1:])} needs {output}: correct the data, the model or the loss"
             )
 
     def _input(self, batch):
         return batch[self._x] if isinstance(self._x, str) else {name: batch[name] for name in self._x}
 
-    def _target(self, batch, outputs):
-        y = batch[self._y]
-        if not self._sparse() and len(y.shape) == len(outputs.shape) - 1:
-            y = y[..., None]  # [n] against [n, 1]
-        return y
-
     def _tokens(self, batch, outputs):
         """The losses [n, tokens] (tokens 1 for plain examples) and which of them count, both float32."""
-        values = tf.cast(self._loss(self._target(batch, outputs), outputs), tf.float32)
+        values = tf.cast(self._loss(batch[self._y], outputs), tf.float32)
         values = tf.reshape(values, (tf.shape(values)[0], -1))
         mask = getattr(outputs, "_keras_mask", None)
         kept = tf.ones_like(values) if mask is None else tf.reshape(tf.cast(mask, tf.float32), tf.shape(values))
@@ -140,4 +140,4 @@ class Supervised:
         if mask is not None:
             weight = tf.cast(mask, tf.float32) * weight[:, None]
         for metric in metrics.values():
-            metric.update_state(self._target(batch, outputs), outputs, sample_weight=weight)
+            metric.update_state(batch[self._y], outputs, sample_weight=weight)
