@@ -1,12 +1,15 @@
 """The data sets that come with Keras, by name: keras.datasets.mnist, fashion_mnist, cifar10 …
 
-Keras downloads a set once and keeps it in ~/.keras/datasets (or $KERAS_HOME/datasets).
+Keras downloads a set once and keeps it in ~/.keras/datasets (or $KERAS_HOME/datasets). An .npz file that is there is used
+as it is: Keras itself would compare its checksum and download it again, which a machine without a network cannot.
 """
 
 import importlib
+import os
+from pathlib import Path
 
 from trainer.data.source import Splits
-from trainer.data.sources.arrays import as_source
+from trainer.data.sources.arrays import as_source, load_npz
 from trainer.errors import UsageError
 
 NAMES = ("boston_housing", "california_housing", "cifar10", "cifar100", "fashion_mnist", "mnist")
@@ -20,16 +23,11 @@ def load(name: str, check_finite: bool = False) -> Splits:
     """
     if name not in NAMES:
         raise UsageError(f"keras.datasets has no '{name}' that is made of arrays; it has: {', '.join(NAMES)}")
-    dataset = importlib.import_module(f"keras.datasets.{name}")
-    try:
-        train, test = dataset.load_data()
-    except Exception as error:  # Keras wraps whatever the network or the file raised into a bare Exception.
-        raise UsageError(
-            f"keras.datasets.{name} is not in ~/.keras/datasets and could not be downloaded ({error}). "
-            f"On a machine with a network run: python -c 'import keras; keras.datasets.{name}.load_data()' "
-            f"and copy ~/.keras/datasets here, or choose other data: "
-            f"gin/runs/mnist_small.gin trains on digits that come with a package"
-        ) from error
+    cached = _folder() / f"{name}.npz"
+    if cached.exists() and "x_train" in (arrays := load_npz(str(cached))):
+        train, test = ((arrays[f"x_{split}"], arrays[f"y_{split}"]) for split in ("train", "test"))
+    else:
+        train, test = _download(name)
 
     def flat(pair):  # cifar's labels come as [N, 1]
         x, y = pair
@@ -39,3 +37,19 @@ def load(name: str, check_finite: bool = False) -> Splits:
         train=as_source(flat(train), check_finite, f"{name} (train)"),
         test=as_source(flat(test), check_finite, f"{name} (test)"),
     )
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets"
+
+
+def _download(name: str):
+    dataset = importlib.import_module(f"keras.datasets.{name}")
+    try:
+        return dataset.load_data()
+    except Exception as error:  # Keras wraps whatever the network or the file raised into a bare Exception.
+        raise UsageError(
+            f"keras.datasets.{name} is not in {_folder()} and could not be downloaded ({error}). On a machine with a "
+            f"network run: python -c 'import keras; keras.datasets.{name}.load_data()', and copy its ~/.keras/datasets "
+            f"to {_folder()}; or choose other data: gin/runs/mnist_small.gin trains on digits that come with a package"
+        ) from error
