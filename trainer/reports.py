@@ -4,6 +4,7 @@ Equal on every rank but for the clock's readings.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 from trainer.data.order import Order
@@ -18,6 +19,7 @@ class Report:
     losses: by objective, the sum and the count since the last report, of which the mean loss is the quotient.
     metrics: since the epoch began, among them 'loss'.
     hyperparameters: learning rate, gradient norm of the last step, loss scale.
+    finite: whether losses and weights are.
     steps, examples, seconds, waiting: since the last report: steps, real examples, seconds of training, and how many of
       those were spent waiting for data.
     evaluation: what an evaluation at this boundary found, '<split>/<name>'.
@@ -31,6 +33,7 @@ class Report:
     metrics: dict[str, float]
     hyperparameters: dict[str, float]
     steps: int
+    finite: bool
     examples: int
     seconds: float
     waiting: float
@@ -68,7 +71,7 @@ class Reporter:
 
     def read(self, step: int) -> Report:
         """The report of the steps since the last one, up to `step`. A collective."""
-        losses, metrics, hyperparameters = self._step.read()
+        numbers = self._step.read()
         if self.latest is not None:
             self.evaluation |= self.latest.evaluation
         training, waiting = self._clock()
@@ -78,9 +81,10 @@ class Reporter:
             total_steps=self._total,
             epoch=max(1, -(-step // spe)),
             epochs=-(-self._total // spe),
-            losses=losses,
-            metrics=metrics,
-            hyperparameters=hyperparameters,
+            losses=numbers.losses,
+            metrics=numbers.metrics,
+            hyperparameters=numbers.hyperparameters,
+            finite=all(math.isfinite(total) for total, _ in numbers.losses.values()) and numbers.finite,
             steps=step - self._last_step,
             examples=self._order.examples_before(step) - self._order.examples_before(self._last_step),
             # The first call compiles, and says nothing about the rate.

@@ -10,7 +10,7 @@ Knows nothing of where batches come from, when to stop, evaluate or save.
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -25,6 +25,21 @@ from trainer.errors import UsageError
 from trainer.loss_scale import LossScale
 from trainer.tasks.protocol import Objective, Task
 from trainer.totals import Totals, counter
+
+
+class Numbers(NamedTuple):
+    """What a step has to report.
+
+    losses: by objective, sum and count since the last report.
+    metrics: since the epoch began, mean losses among them.
+    hyperparameters: learning rate, gradient norm of the last step before clipping, loss scale.
+    finite: whether all trained weights are.
+    """
+
+    losses: dict[str, tuple[float, float]]
+    metrics: dict[str, float]
+    hyperparameters: dict[str, float]
+    finite: bool
 
 
 class TrainStep:
@@ -84,15 +99,11 @@ class TrainStep:
             metric.reset_state()
         self.totals.reset_epoch()
 
-    def read(self) -> tuple[dict[str, tuple[float, float]], dict[str, float], dict[str, float]]:
-        """Returns losses, metrics and hyperparameters; equal on every rank. A collective.
-
-        losses: by objective, sum and count since the last call.  metrics: since the epoch began, mean losses among
-        them.  hyperparameters: learning rate, gradient norm of the last step before clipping, loss scale.
-        """
-        totals, metrics, hyperparameters = tf.nest.map_structure(lambda tensor: float(tensor.numpy()), self._read())
+    def read(self) -> Numbers:
+        """Returns what there is to report, equal on every rank. A collective."""
+        totals, metrics, hyperparameters, finite = tf.nest.map_structure(lambda t: float(t.numpy()), self._read())
         means = {name: total / count if count else 0.0 for name, (total, count) in totals["epoch"].items()}
-        return totals["recent"], means | metrics, hyperparameters
+        return Numbers(totals["recent"], means | metrics, hyperparameters, bool(finite))
 
     def probe(self, segment: Segment) -> dict[str, Any]:
         """What the first step of a segment would do to the weights, without doing it; only metrics move.
@@ -159,7 +170,9 @@ class TrainStep:
             hyperparameters[f"learning_rate{suffix}"] = tf.convert_to_tensor(objective.optimizer.learning_rate)
             hyperparameters[f"gradient_norm{suffix}"] = self.gradient_norms[objective.name].read_value()
         metrics = {name: metric.result() for name, metric in self.metrics.items()}
-        return self.totals.read(), metrics, hyperparameters
+        weights = [v.value.read_value() for objective in self.parts.objectives for v in objective.variables]
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(weight)) for weight in weights])
+        return self.totals.read(), metrics, hyperparameters, finite
 
     # Compilation.
 

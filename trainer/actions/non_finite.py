@@ -1,13 +1,11 @@
-"""Ends the run when the loss is no longer a number."""
-
-import math
+"""Ends the run when the loss or a weight is no longer a number."""
 
 from trainer.actions.action import Action, Context
 from trainer.errors import TrainingError
 
 
 class NonFinite(Action):
-    """Fails the run, before the state is saved, once a loss is NaN or infinite.
+    """Fails the run, before the state is saved, once a loss or a weight is NaN or infinite.
 
     With float16 a step whose gradients overflow is skipped and does not count here.
     """
@@ -16,11 +14,10 @@ class NonFinite(Action):
         pass
 
     def due(self, step: int, report) -> bool:
-        return any(not math.isfinite(total) for total, _ in report.losses.values())
+        return not report.finite
 
     def __call__(self, report) -> bool:
-        names = [name for name, (total, _) in report.losses.items() if not math.isfinite(total)]
         raise TrainingError(
-            f"'{names[0]}' is not finite at step {report.step:,} or just before. The checkpoint before it is intact. "
+            f"loss or weights are not finite at step {report.step:,} or just before; nothing of that was saved. "
             f"A lower learning rate, Arithmetic.clip_norm, or check_finite on the data may help"
         )

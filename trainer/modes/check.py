@@ -64,7 +64,7 @@ def _record(experiment: "Experiment", state: TrainState, number: int, values: Ma
     experiment.step.reset_epoch()
     segment = next(_input(experiment).open(number).take(1))
     found = experiment.step.probe(segment)
-    _, metrics, _ = experiment.step.read()
+    metrics = experiment.step.read().metrics
     return found | {"metrics": {name: metrics[name] for name in experiment.step.metrics}}
 
 

@@ -1,7 +1,7 @@
 """The data sets that come with Keras, by name: keras.datasets.mnist, fashion_mnist, cifar10 …
 
-Keras downloads a set once and keeps it in ~/.keras/datasets (or $KERAS_HOME/datasets). An .npz file that is there is used
-as it is: Keras itself would compare its checksum and download it again, which a machine without a network cannot.
+Keras downloads a set once and keeps it in ~/.keras/datasets (or $KERAS_HOME/datasets). An .npz file that is there is
+used as it is: Keras itself would compare its checksum and download it again, which a machine without a network cannot.
 """
 
 import importlib
