@@ -1,19 +1,27 @@
 """An exponential moving average of the weights, which evaluation may use in their place."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-import keras
 import tensorflow as tf
 
 from trainer.tasks.protocol import Parts
 
 
+# An update reads and writes as much memory as the optimizer does. Every 16th step with the 16th power of the decay is
+# the same average but for how it weighs steps within such a period.
+_PERIOD = 16
+
+
 class Average:
-    """average <- decay * average + (1 - decay) * weights, after every step of an objective; starts at the weights."""
+    """average <- decay * average + (1 - decay) * weights, a step; starts at the weights.
+
+    Args:
+      decay: a step's; the average is brought up to date every 16 steps.
+    """
 
     def __init__(self, decay: float, parts: Parts):
-        self._decay = decay
+        self._rate = 1.0 - decay**_PERIOD
         self._weights = {v.path: v for objective in parts.objectives for v in objective.variables}
         self._averages = {
             path: tf.Variable(
@@ -26,14 +34,18 @@ class Average:
     def of(decay: float | None, parts: Parts) -> "Average | NoAverage":
         return NoAverage() if decay is None else Average(decay, parts)
 
-    def update(self, strategy: tf.distribute.Strategy, weights: Sequence[keras.Variable]) -> None:
-        """In cross-replica context, after the optimizer."""
-        for weight in weights:
-            strategy.extended.update(
-                self._averages[weight.path],
-                lambda average, value: average.assign_sub((1.0 - self._decay) * (average - value)),
-                args=(weight.value,),
-            )
+    def update(self, strategy: tf.distribute.Strategy, step: tf.Tensor) -> None:
+        """In cross-replica context, after the optimizers' step with this number."""
+
+        def update() -> None:
+            for path, weight in self._weights.items():
+                strategy.extended.update(
+                    self._averages[path],
+                    lambda average, value: average.assign_sub(self._rate * (average - value)),
+                    args=(weight.value,),
+                )
+
+        tf.cond(step % _PERIOD == _PERIOD - 1, update, lambda: None)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
@@ -54,7 +66,7 @@ class Average:
 class NoAverage:
     """No average is kept; evaluation uses the weights themselves."""
 
-    def update(self, strategy: tf.distribute.Strategy, weights: Sequence[keras.Variable]) -> None:
+    def update(self, strategy: tf.distribute.Strategy, step: tf.Tensor) -> None:
         pass
 
     def in_place(self) -> contextlib.AbstractContextManager:

@@ -227,6 +227,7 @@ class TrainStep:
             self.strategy.run(self._move_statistics, args=(reduced["moved"], reduced["shards"]))
             for objective in self.parts.objectives:
                 self._apply(objective, reduced, last)
+            self.average.update(self.strategy, self.step.read_value())
             self.totals.add(losses, counts)
 
         if self.scale.active:
@@ -242,7 +243,6 @@ class TrainStep:
         def apply():
             norm = self.strategy.run(self._optimize, args=(objective, reduced["gradients"][objective.name], last))
             self.gradient_norms[objective.name].assign(self._first(norm))
-            self.average.update(self.strategy, objective.variables)
 
         if objective.every == 1:
             apply()
