@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from trainer.tasks.protocol import Parts
 
-
 # An update reads and writes as much memory as the optimizer does. Every 16th step with the 16th power of the decay is
 # the same average but for how it weighs steps within such a period.
 _PERIOD = 16

@@ -75,6 +75,13 @@ class Checkpoints:
         if pending is not None:
             pending.result()
 
+    def finish(self) -> None:
+        """Waits until nothing is being written, after a failure too; tells what went wrong instead of raising it."""
+        try:
+            self.wait()
+        except Exception as error:
+            self._say(f"warning: the last checkpoint could not be written ({error})")
+
     def restore(self, set_bad_aside: bool) -> Saved | None:
         """Returns the newest checkpoint that verifies, or None if there never was one.
 

@@ -126,7 +126,7 @@ def run(
             f"the training data has {order.examples:,} examples, but the run in {directory.path} started with "
             f"{saved.notes['examples']:,}: the order would differ; restore the data, or choose another run_dir"
         )
-    step = TrainStep(chosen, task(), splits.train.fields, layout, seed, choices)
+    step = TrainStep(chosen, task(), splits.fields(), layout, seed, choices)
     if saved is not None:
         step.xla = saved.notes["xla"]
     evaluator = Evaluator(chosen, step.task, step.average, splits.held_out(), batch_size)

@@ -49,6 +49,12 @@ def own_reduction(optimizer: keras.optimizers.Optimizer) -> None:
     optimizer._all_reduce_sum_gradients = lambda grads_and_vars: grads_and_vars
 
 
+def optimizer_state(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """The optimizer's variables without its learning rate, which is the configuration's, or a schedule of the step."""
+    rate = getattr(optimizer, "_learning_rate", None)
+    return [variable for variable in optimizer.variables if variable is not rate]
+
+
 def fuse(optimizer: keras.optimizers.Optimizer) -> None:
     """Makes Adam (and AdamW) update each variable with TensorFlow's one fused kernel instead of a dozen small ops.
 

@@ -104,7 +104,7 @@ class Reporter:
         if self.latest is None:
             return dict(self.evaluation)
         training = {f"train/{name}": value for name, value in self.latest.metrics.items()}
-        return training | self.evaluation | self.latest.evaluation
+        return self.evaluation | self.latest.evaluation | training
 
     def _clock(self) -> tuple[float, float]:
         seconds = self._ledger.seconds()

@@ -7,6 +7,7 @@ Checkpoints and event files have modules of their own.
 
 import fcntl
 import json
+import math
 import os
 import socket
 import tempfile
@@ -30,7 +31,11 @@ class RunDirectory:
 
     def require_free(self) -> None:
         """Raises UsageError if another live process is training in this directory. Writes nothing."""
-        if (self.path / ".lock").exists():
+        try:
+            taken_before = (self.path / ".lock").exists()
+        except OSError as error:
+            raise UsageError(f"--run_dir={self.path} cannot be written to: {error.strerror}") from error
+        if taken_before:
             self._take_lock()
 
     def acquire(self) -> None:
@@ -77,10 +82,17 @@ class RunDirectory:
         """What report.json says; empty before the first attempt."""
         try:
             return json.loads((self.path / "report.json").read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.path / 'report.json'} cannot be read ({error}): restore or remove it") from error
 
     def write_report(self, report: dict[str, Any]) -> None:
-        self.write("report.json", json.dumps(report, indent=1) + "\n")
+        self.write("report.json", json.dumps(_without_nan(report), indent=1, allow_nan=False) + "\n")
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no word for what is not a finite number; null is the nearest."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

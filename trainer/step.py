@@ -156,7 +156,7 @@ class TrainStep:
             named |= _by_path(f"models/{name}", [v for v in model.variables if id(v) not in seeds])
         named |= {f"variables/{name}": variable.value for name, variable in self.parts.variables.items()}
         for objective in self.parts.objectives:
-            named |= _by_path(f"optimizers/{objective.name}", objective.optimizer.variables)
+            named |= _by_path(f"optimizers/{objective.name}", keras_internals.optimizer_state(objective.optimizer))
         for name, metric in self.metrics.items():
             named |= {f"metrics/{name}/{i}": v.value for i, v in enumerate(metric.variables)}
         return named | self.totals.variables() | self.average.variables() | self.scale.variables()
@@ -171,6 +171,7 @@ class TrainStep:
             hyperparameters[f"gradient_norm{suffix}"] = self.gradient_norms[objective.name].read_value()
         metrics = {name: metric.result() for name, metric in self.metrics.items()}
         weights = [v.value.read_value() for objective in self.parts.objectives for v in objective.variables]
+        weights += [v.value.read_value() for v in self._statistics]
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(weight)) for weight in weights])
         return self.totals.read(), metrics, hyperparameters, finite
 
@@ -232,7 +233,8 @@ class TrainStep:
 
         if self.scale.active:
             # A condition between two strategy.run calls; inside of one it would have to hold an optimizer's merge call.
-            tf.cond(finite, apply, lambda: self.skipped.assign_add(1) and None)
+            self.skipped.assign_add(tf.cast(tf.logical_not(finite), tf.int64))
+            tf.cond(finite, apply, lambda: None)
             self.scale.update(finite)
         else:
             apply()

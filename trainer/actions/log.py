@@ -23,7 +23,8 @@ class Log(Periodic):
         self._examples += report.examples
         self._seconds += report.seconds
         self._waiting += report.waiting
-        return super().due(step, report) or step % self.context.steps_per_epoch == 0
+        # A boundary without a step makes up for an evaluation that was interrupted; its step is logged already.
+        return report.steps > 0 and (super().due(step, report) or step % self.context.steps_per_epoch == 0)
 
     def __call__(self, report) -> bool:
         scalars = {name: total / count for name, (total, count) in self._losses.items() if count}

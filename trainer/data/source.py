@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
+from trainer.errors import UsageError
+
 
 class Field(NamedTuple):
     """One named part of an example.
@@ -41,6 +43,26 @@ class Splits(NamedTuple):
     train: Source
     validation: Source | None = None
     test: Source | None = None
+
+    def fields(self) -> dict[str, Field]:
+        """The fields of the training data; bounds are those of all splits together."""
+        others = self.held_out()
+        found = {}
+        for name, field in self.train.fields.items():
+            low, high = field.minimum, field.maximum
+            for split, source in others.items():
+                if name not in source.fields:
+                    raise UsageError(f"the {split} data lacks the field '{name}', which the training data has")
+                other = source.fields[name]
+                if other.shape != field.shape:
+                    raise UsageError(
+                        f"field '{name}' has examples of shape {list(field.shape)} in the training data and "
+                        f"{list(other.shape)} in the {split} data: correct one of them"
+                    )
+                if low is not None and other.minimum is not None:
+                    low, high = min(low, other.minimum), max(high, other.maximum)
+            found[name] = field._replace(minimum=low, maximum=high)
+        return found
 
     def held_out(self) -> dict[str, Source]:
         """The splits that are evaluated, by name."""

@@ -24,6 +24,8 @@ def run(experiment: "Experiment") -> int:
     options, directory = experiment.invocation.options, experiment.invocation.directory
     source = _source(experiment, options.get("input"))
     output = Path(options.get("output") or directory.path / "predictions.npz")
+    if not output.parent.is_dir():
+        raise UsageError(f"--output={output}: there is no folder {output.parent}")
     outputs = experiment.evaluator.predict(source)
     with output.open("wb") as file:
         np.savez(file, **outputs)  # type: ignore[arg-type]
@@ -47,4 +49,13 @@ def _source(experiment: "Experiment", path: str | None) -> Source:
                 f"--input={path}: '{name}' has examples of shape {list(array.shape[1:])}; the run was trained on "
                 f"{list(fields[name].shape)}"
             )
+    if not arrays.keys() & fields.keys():
+        raise UsageError(
+            f"--input={path}: has none of the fields that the run was trained on, {_listed(fields)}; "
+            f"it has {_listed(arrays)}"
+        )
     return Arrays({name: array for name, array in arrays.items() if name in fields}, name=path)
+
+
+def _listed(names) -> str:
+    return ", ".join(f"'{name}'" for name in sorted(names))

@@ -9,6 +9,7 @@ import tensorflow as tf
 from trainer import strategies
 from trainer.actions.action import Context
 from trainer.data.pipeline import Input
+from trainer.errors import UsageError
 from trainer.loop import Controller
 from trainer.reports import Reporter
 from trainer.state import TrainState
@@ -38,6 +39,7 @@ def run(experiment: "Experiment") -> int:
         attempt.end(step)
     finally:
         attempt.close()
+        experiment.checkpoints.finish()
     return experiment.invocation.signals.exit_code
 
 
@@ -52,7 +54,6 @@ class Attempt:
         self._experiment, self._invocation = experiment, experiment.invocation
         self._directory, self._console = experiment.invocation.directory, experiment.invocation.console
         self.ledger, self._signals = experiment.invocation.ledger, experiment.invocation.signals
-        self._directory.acquire()
         self._before = self._directory.read_report()
         self.ledger.add(self._before.get("goodput", {}))
         self._summaries = Summaries(self._directory.tensorboard)
@@ -102,8 +103,15 @@ class Attempt:
         return True
 
     def begin(self) -> None:
-        """Writes down what is about to happen, and says it."""
+        """Takes the directory, writes down what is about to happen, and says it."""
         experiment, saved = self._experiment, self._experiment.saved
+        self._directory.acquire()
+        # What was restored, and the number of this attempt, were read before the lock was held.
+        if self._directory.read_report().get("attempts", 0) + 1 != experiment.attempt:
+            raise UsageError(
+                f"--run_dir={self._directory.path} was trained in by another process while this one started: "
+                f"run the same command again"
+            )
         experiment.checkpoints.clean()
         self._directory.write("config.gin", self._invocation.config)
         self._directory.write("operative_config.gin", self._invocation.operative())
