@@ -94,7 +94,7 @@ class Checkpoints:
         for step, path in found:
             try:
                 saved = self._read(step, path)
-            except (OSError, ValueError, KeyError, tf.errors.OpError, IndexError) as error:
+            except (OSError, ValueError, KeyError, TypeError, IndexError, tf.errors.OpError) as error:
                 where = path
                 if set_bad_aside:
                     where = _unused(path.with_name(path.name + ".corrupt"))

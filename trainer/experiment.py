@@ -121,11 +121,7 @@ def run(
     splits = data()
     order = Order(len(splits.train), batch_size, seed if shuffle else None)
     layout = _layout(batch_size, choices.shards, chosen.num_replicas_in_sync, saved, invocation.most_replicas)
-    if saved is not None and saved.notes["examples"] != order.examples:
-        raise UsageError(
-            f"the training data has {order.examples:,} examples, but the run in {directory.path} started with "
-            f"{saved.notes['examples']:,}: the order would differ; restore the data, or choose another run_dir"
-        )
+    _require_same_data(saved, order, directory)
     step = TrainStep(chosen, task(), splits.fields(), layout, seed, choices)
     if saved is not None:
         step.xla = saved.notes["xla"]
@@ -154,6 +150,14 @@ def run(
 def _require_positive(name: str, number: int) -> None:
     if number < 1:
         raise UsageError(f"trainer.experiment.run.{name} = {number}: give a number of at least 1")
+
+
+def _require_same_data(saved: Saved | None, order: Order, directory: RunDirectory) -> None:
+    if saved is not None and saved.notes["examples"] != order.examples:
+        raise UsageError(
+            f"the training data has {order.examples:,} examples, but the run in {directory.path} started with "
+            f"{saved.notes['examples']:,}: the order would differ; restore the data, or choose another run_dir"
+        )
 
 
 def _virtual(replicas: int) -> Callable[[], tf.distribute.Strategy]:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
-from trainer.actions.action import Action
+from trainer.actions.action import NEVER, Action
 from trainer.data.pipeline import Input
 from trainer.goodput import Ledger
 from trainer.reports import Reporter
@@ -60,7 +60,7 @@ class Controller:
         batches = self.input.open(first_step=step)
         kind = "compilation"
         while not self.stop_requested:
-            due = min((action.next_step(step) for action in self.actions), default=total_steps)
+            due = min((action.next_step(step) for action in self.actions), default=NEVER)
             if step >= total_steps and due > step:
                 break
             epoch_end = (step // self.steps_per_epoch + 1) * self.steps_per_epoch

@@ -59,8 +59,8 @@ class Splits(NamedTuple):
                         f"field '{name}' has examples of shape {list(field.shape)} in the training data and "
                         f"{list(other.shape)} in the {split} data: correct one of them"
                     )
-                if low is not None and other.minimum is not None:
-                    low, high = min(low, other.minimum), max(high, other.maximum)
+                low = None if low is None or other.minimum is None else min(low, other.minimum)
+                high = None if high is None or other.maximum is None else max(high, other.maximum)
             found[name] = field._replace(minimum=low, maximum=high)
         return found
 

@@ -5,6 +5,7 @@ two objectives are a task of their own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -19,6 +20,22 @@ _ELEMENTWISE = (
     "CategoricalHinge Hinge Huber KLDivergence LogCosh MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError "
     "MeanSquaredLogarithmicError Poisson SquaredHinge"
 ).split()
+
+
+class _Masked(NamedTuple):
+    """Outputs and the mask that Keras keeps as an attribute, which the outputs of a tf.function lose."""
+
+    outputs: tf.Tensor
+    mask: tf.Tensor
+
+
+def _masked(outputs: tf.Tensor) -> tf.Tensor | _Masked:
+    mask = getattr(outputs, "_keras_mask", None)
+    return outputs if mask is None else _Masked(outputs, mask)
+
+
+def _unmasked(outputs: tf.Tensor | _Masked) -> tuple[tf.Tensor, tf.Tensor | None]:
+    return outputs if isinstance(outputs, _Masked) else (outputs, getattr(outputs, "_keras_mask", None))
 
 
 class Supervised:
@@ -99,7 +116,7 @@ class Supervised:
         """The losses [n, tokens] (tokens 1 for plain examples) and which of them count, both float32."""
         values = tf.cast(self._loss(batch[self._y], outputs), tf.float32)
         values = tf.reshape(values, (tf.shape(values)[0], -1))
-        mask = getattr(outputs, "_keras_mask", None)
+        outputs, mask = _unmasked(outputs)
         kept = tf.ones_like(values) if mask is None else tf.reshape(tf.cast(mask, tf.float32), tf.shape(values))
         return values * kept, kept * batch["valid"][:, None]
 
@@ -122,7 +139,7 @@ class Supervised:
     def losses(self, batch, seed):
         outputs = self.model(self._input(batch), training=True)
         shared = tf.add_n([tf.cast(loss, tf.float32) for loss in self.model.losses]) if self.model.losses else 0.0
-        return self._additive(batch, outputs, shared), outputs
+        return self._additive(batch, outputs, shared), _masked(outputs)
 
     def outputs(self, batch):
         return self.model(self._input(batch), training=False)
@@ -136,7 +153,7 @@ class Supervised:
 
     def update(self, metrics, batch, outputs):
         weight = batch["valid"]
-        mask = getattr(outputs, "_keras_mask", None)
+        outputs, mask = _unmasked(outputs)
         if mask is not None:
             weight = tf.cast(mask, tf.float32) * weight[:, None]
         for metric in metrics.values():

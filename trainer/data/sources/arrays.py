@@ -137,5 +137,5 @@ def load_npz(path: str) -> dict[str, np.ndarray]:
             return {key: file[key] for key in file.files}
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:  # TypeError: an .npy file
         raise UsageError(f"cannot read {path} as an .npz file: {error}") from error
