@@ -13,10 +13,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that plain `pytest` finds the checkout, whatever is installed
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "process: starts processes of its own, which takes seconds")
-
-
 @pytest.fixture(scope="session")
 def run_program():
     """Runs a Python program from the checkout to its end; returns what it printed. It must succeed."""
@@ -37,29 +33,39 @@ def run_program():
 
 
 @pytest.fixture(scope="session")
-def on_replicas(run_program, tmp_path_factory):
+def splits():
+    """The 5,000 real digits that come with a package."""
+    from trainer.data.sources import samples
+
+    return samples.mnist_digits()
+
+
+@pytest.fixture(scope="session")
+def digits(splits):
+    """The same digits as arrays: (x uint8 [5000, 28, 28], y int64 [5000])."""
+    import numpy as np
+
+    parts = [source.read(np.arange(len(source))) for source in (splits.train, splits.test)]
+    return tuple(np.concatenate([part[name] for part in parts]) for name in ("x", "y"))
+
+
+@pytest.fixture(scope="session")
+def on_replicas(run_program, digits, tmp_path_factory):
     """What tests/replicas.py finds on a number of devices, each number once a session: {'case/quantity': array}."""
-    found = {}
+    import numpy as np
+
+    folder, found = tmp_path_factory.mktemp("replicas"), {}
+    np.savez(folder / "digits.npz", x=digits[0], y=digits[1])
 
     def on(replicas):
-        import numpy as np
-
         if replicas not in found:
-            path = tmp_path_factory.mktemp("replicas") / f"{replicas}.npz"
-            run_program(ROOT / "tests" / "replicas.py", replicas, path)
+            path = folder / f"{replicas}.npz"
+            run_program(ROOT / "tests" / "replicas.py", replicas, folder / "digits.npz", path)
             with np.load(path) as file:
                 found[replicas] = dict(file)
         return found[replicas]
 
     return on
-
-
-@pytest.fixture(scope="session")
-def digits():
-    """(x uint8 [5000, 28, 28], y int64 [5000]): real digits, shuffled once and for all."""
-    import examples
-
-    return examples.digits()
 
 
 @pytest.fixture

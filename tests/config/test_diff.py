@@ -16,9 +16,7 @@ PATTERNS = ("app.actions.*", "!app.actions.plateau.*", "app.experiment.run.steps
 
 
 def changes(old, new, head=HEAD):
-    return differences(
-        parse.read_text(HEAD + old, "old.gin"), parse.read_text(head + new, "new.gin"), PATTERNS
-    )
+    return differences(parse.read_text(HEAD + old, "old.gin"), parse.read_text(head + new, "new.gin"), PATTERNS)
 
 
 @pytest.mark.parametrize(
@@ -77,9 +75,7 @@ def test_what_differs_is_told_by_name_with_both_values(old, new, line):
 
 def test_a_scope_inherits_what_it_does_not_bind():
     old = "m.build.width = 3"
-    assert changes(old, f"{old}\na/b/m.build.width = 8") == [
-        "a/b/app.models.mlp.build.width: was 3, is now 8"
-    ]
+    assert changes(old, f"{old}\na/b/m.build.width = 8") == ["a/b/app.models.mlp.build.width: was 3, is now 8"]
     assert changes(f"a/{old}", f"a/{old}\na/b/m.build.width = 3") == []
 
 

@@ -58,9 +58,10 @@ def test_files_then_model_then_strategy_then_params(write):
     write("places/strategies/tpu.gin", "D = 4\nE = 4\n")
     configuration = parse.read(["one.gin", "two.gin"], "mlp", "tpu", ["E = 0", "E = 5"])
     assert values(configuration) == {"A": 1, "B": 2, "C": 3, "D": 4, "E": 5}
-    assert [
-        statement.key.parameter for statement in configuration.statements if statement.on_command_line
-    ] == ["E", "E"]
+    assert [statement.key.parameter for statement in configuration.statements if statement.on_command_line] == [
+        "E",
+        "E",
+    ]
     assert configuration.macros["E"].location == "--gin_param 'E = 5'"
 
 
@@ -157,8 +158,6 @@ def test_what_is_missing_is_told_from_what_fails_inside():
     assert "No module named 'app" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "name", ["parts.anything.x", "parts.Open.x", "parts.Layer.name", "parts.Layer.units"]
-)
+@pytest.mark.parametrize("name", ["parts.anything.x", "parts.Open.x", "parts.Layer.name", "parts.Layer.units"])
 def test_kwargs_accept_what_cannot_be_known_to_be_wrong(name):
     assert len(parse.read_text(f"{RUN}{name} = 1\n", "run.gin").final) == 1

@@ -1,0 +1,226 @@
+"""What happens at step boundaries: when each action is due, what it does, and what it remembers."""
+
+import dataclasses
+import math
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
+
+from trainer.actions.action import NEVER, Context
+from trainer.actions.checkpoint import Checkpoint
+from trainer.actions.early_stopping import EarlyStopping
+from trainer.actions.evaluate import Evaluate
+from trainer.actions.log import Log
+from trainer.actions.non_finite import NonFinite
+from trainer.actions.progress import Progress
+from trainer.actions.stop import Stop
+from trainer.console import Console
+from trainer.data.order import Order
+from trainer.errors import TrainingError, UsageError
+from trainer.goodput import Ledger
+from trainer.reports import Report, Reporter
+from trainer.step import Numbers
+from trainer.summaries import Summaries
+
+
+class Evaluated:
+    """An evaluator of two splits, whose results are given beforehand."""
+
+    def __init__(self):
+        self.sources, self.results = {"validation": None, "test": None}, {"loss": 0.5}
+
+    def evaluate(self, split, should_stop):
+        return None if should_stop() else {"split": float(split == "test"), **self.results}
+
+
+@dataclasses.dataclass
+class Run:
+    """The context of a run of 100 steps, 30 an epoch."""
+
+    context: Context
+    saved: list
+    asked: list
+
+    def scalars(self, run, name):
+        self.context.summaries.commit()
+        accumulator = EventAccumulator(f"{self.context.summaries._directory}/{run}", size_guidance={"tensors": 0})
+        events = accumulator.Reload().Tensors(name)
+        return sorted((event.step, float(tensor_util.make_ndarray(event.tensor_proto))) for event in events)
+
+
+@pytest.fixture
+def run(tmp_path):
+    saved, asked = [], []
+    context = Context(
+        total_steps=100, steps_per_epoch=30, evaluator=Evaluated(), summaries=Summaries(tmp_path), console=Console(),
+        ledger=Ledger(0.0), save=saved.append, should_stop=lambda: bool(asked),
+    )  # fmt: skip
+    return Run(context, saved, asked)
+
+
+def report(step, **changes):
+    values = {
+        "total_steps": 100, "epoch": 1, "epochs": 4, "losses": {"loss": (4.0, 2.0)}, "metrics": {"accuracy": 0.75},
+        "hyperparameters": {"learning_rate": 0.125}, "steps": 10, "examples": 320, "seconds": 2.0, "waiting": 0.5,
+        "stop_requested": False, "finite": True,
+    }  # fmt: skip
+    return Report(step=step, **(values | changes))
+
+
+@pytest.mark.parametrize("make", [Checkpoint, Log, Evaluate])
+def test_periods_are_in_steps_or_an_epoch(run, make):
+    action = make(run.context, every=40)
+    assert [action.next_step(step) for step in (0, 1, 39)] == [40, 40, 40]
+    assert make(run.context, every=None).next_step(0) == 30
+    with pytest.raises(UsageError, match=f"{make.__name__}.every = 0: give a number of steps of at least 1"):
+        make(run.context, every=0)
+
+
+def test_checkpoints_are_saved_at_the_period_and_at_the_end(run):
+    action = Checkpoint(run.context, every=40)
+    due = [step for step in range(1, 101) if action.due(step, report(step))]
+    assert due == [40, 80, 100]
+    assert action(report(40)) is False
+    assert run.saved == [40]
+
+
+def test_evaluations_are_written_and_reported(run, capsys):
+    action, found = Evaluate(run.context, every=40, split="validation"), report(40)
+    assert action.due(40, found) and action(found) is False
+    assert found.evaluation == {"validation/split": 0.0, "validation/loss": 0.5}
+    assert run.scalars("eval", "loss") == [(40, 0.5)]
+    assert "validation split 0 loss 0.5" in capsys.readouterr().out
+    assert not action.due(40, found) and action.next_step(40) == 80
+    assert run.context.ledger.seconds()["evaluation"] > 0
+
+
+def test_an_evaluation_that_was_cut_short_stays_owed(run):
+    run.asked.append(True)
+    action = Evaluate(run.context, every=40)
+    assert action(report(40)) is True
+    resumed = Evaluate(run.context, every=40)
+    resumed.restore(action.state())
+    assert resumed.next_step(40) == 40 and resumed.due(40, report(40))
+    run.asked.clear()
+    resumed(report(40))
+    third = Evaluate(run.context, every=40)
+    third.restore(resumed.state())
+    assert third.next_step(40) == 80
+
+
+def test_a_split_that_is_not_there_is_refused(run):
+    with pytest.raises(UsageError, match=r"Evaluate\.split = 'dev'.*it has: validation, test"):
+        Evaluate(run.context, split="dev")
+    run.context.evaluator.sources.clear()
+    with pytest.raises(UsageError, match="it has: none"):
+        Evaluate(run.context)
+
+
+def test_the_logged_loss_is_the_mean_over_the_period(run):
+    action = Log(run.context, every=20)
+    assert not action.due(10, report(10, losses={"loss": (3.0, 1.0)}))
+    assert action.due(20, report(20, losses={"loss": (1.0, 3.0)}, metrics={"loss": 9.0, "accuracy": 0.75}))
+    action(report(20, metrics={"loss": 9.0, "accuracy": 0.75}))
+    expected = {"loss": 1.0, "accuracy": 0.75, "learning_rate": 0.125, "examples_per_second": 160.0}
+    assert {name: run.scalars("train", name) for name in expected} == {
+        name: [(20, value)] for name, value in expected.items()
+    }
+    assert run.scalars("train", "waiting_for_data") == [(20, 0.25)]
+    # The next period starts from nothing; an epoch's end is logged too.
+    assert action.due(30, report(30, losses={"loss": (8.0, 1.0)}))
+    action(report(30))
+    assert run.scalars("train", "loss") == [(20, 1.0), (30, 8.0)]
+
+
+def test_a_period_goes_on_after_a_resume(run):
+    before, after = Log(run.context, every=20), Log(run.context, every=20)
+    before.due(10, report(10, losses={"loss": (3.0, 1.0), "other/part": (2.0, 1.0)}))
+    after.restore(before.state())
+    after.due(20, report(20, losses={"loss": (1.0, 3.0), "other/part": (2.0, 1.0)}))
+    after(report(20))
+    assert run.scalars("train", "loss") == [(20, 1.0)] and run.scalars("train", "other/part") == [(20, 2.0)]
+
+
+def stopped_at(action, values, name="validation/loss"):
+    """The index of the evaluation after which the action ends the run."""
+    for i, value in enumerate(values):
+        found = report(i, evaluation={name: value})
+        if action.due(i, found) and action(found):
+            return i
+    return None
+
+
+@pytest.mark.parametrize(
+    "options, values, expected",
+    [
+        ({}, [5, 4, 3, 2, 1, 0], None),
+        ({}, [5, 4, 6, 6, 6], 4),
+        ({}, [5, 4, 6, 6, 3, 6, 6, 6], 7),
+        ({"patience": 1}, [5, 5], 1),
+        ({"mode": "max"}, [1, 2, 3, 3, 3, 3], 5),
+        ({"min_delta": 0.5, "patience": 2}, [5, 4.8, 4.6], 2),
+        ({}, [math.nan] * 4, 2),
+    ],
+)
+def test_early_stopping_waits_for_improvement(run, options, values, expected, capsys):
+    assert stopped_at(EarlyStopping(run.context, **options), values) == expected
+    assert ("stopping early: validation/loss" in capsys.readouterr().out) == (expected is not None)
+
+
+def test_early_stopping_remembers_across_a_resume(run):
+    first, second = EarlyStopping(run.context), EarlyStopping(run.context)
+    assert stopped_at(first, [1, 2, 2]) is None
+    second.restore(first.state())
+    assert stopped_at(second, [2]) == 0
+
+
+def test_early_stopping_acts_on_evaluations_alone(run):
+    assert not EarlyStopping(run.context).due(10, report(10))
+    assert EarlyStopping(run.context).next_step(10) == NEVER
+
+
+@pytest.mark.parametrize("options, name", [({"mode": "less"}, "mode"), ({"patience": 0}, "patience")])
+def test_early_stopping_refuses_what_makes_no_sense(run, options, name):
+    with pytest.raises(UsageError, match=f"EarlyStopping.{name} = "):
+        EarlyStopping(run.context, **options)
+
+
+def test_early_stopping_names_what_could_be_monitored(run):
+    with pytest.raises(UsageError, match=r"monitor = 'validation/f1'.*there are: test/loss"):
+        stopped_at(EarlyStopping(run.context, monitor="validation/f1"), [1], "test/loss")
+
+
+def test_what_is_no_number_ends_the_run(run):
+    action = NonFinite(run.context)
+    assert not action.due(10, report(10))
+    assert action.due(10, report(10, finite=False))
+    with pytest.raises(TrainingError, match=r"not finite at step 10 .* Arithmetic\.clip_norm"):
+        action(report(10, finite=False))
+
+
+@pytest.mark.parametrize(
+    "loss, weights, finite", [(1.0, True, True), (math.nan, True, False), (math.inf, True, False), (1.0, False, False)]
+)
+def test_losses_and_weights_must_be_numbers(loss, weights, finite):
+    class Step:
+        def read(self):
+            return Numbers({"fine": (1.0, 1.0), "loss": (loss, 1.0)}, {}, {}, weights)
+
+    reporter = Reporter(Step(), Order(320, 32), Ledger(0.0), 100, 0, lambda: False)
+    assert reporter.read(10).finite is finite
+
+
+def test_a_request_to_stop_is_followed(run):
+    action = Stop(run.context)
+    assert not action.due(10, report(10))
+    found = report(10, stop_requested=True)
+    assert action.due(10, found) and action(found) is True
+
+
+def test_progress_is_shown(run, capsys):
+    assert Progress(run.context).due(100, report(100))
+    assert Progress(run.context)(report(100)) is False
+    line = capsys.readouterr().out
+    for part in ("step 100/100", "epoch 1/4", "accuracy 0.75", "160 examples/s", "data 25%"):
+        assert part in line

@@ -1,0 +1,138 @@
+"""Arrays of any rank go in as they are, and what cannot be trained on is refused with what to do about it."""
+
+import examples
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from trainer.data.source import Splits
+from trainer.data.sources import arrays
+from trainer.data.sources.arrays import Arrays, as_source
+from trainer.errors import UsageError
+
+
+def of_rank(rank):
+    shapes = {2: (5,), 3: (7, 5), 4: (8, 8, 3), 5: (4, 8, 8, 3)}
+    return np.random.default_rng(rank).integers(0, 256, (20, *shapes[rank]), np.uint8)
+
+
+def model_for(rank):
+    body = {
+        2: [],
+        3: [layers.GRU(3)],
+        4: [layers.Conv2D(2, 3), layers.GlobalAveragePooling2D()],
+        5: [layers.Conv3D(2, 3), layers.GlobalAveragePooling3D()],
+    }
+    return keras.Sequential([layers.Rescaling(1 / 255), *body[rank], layers.Dense(3)])
+
+
+@pytest.mark.parametrize("rank", [2, 3, 4, 5])
+def test_any_rank_trains_in_the_type_it_has(new_step, rank):
+    data = {"x": of_rank(rank), "y": np.arange(20) % 3}
+    step, source = new_step(examples.classifier(lambda: model_for(rank)), data, batch_size=8, shards=2)
+    batches = source.open(0)
+    segment = next(batches.take(1))
+    assert segment.block["x"].dtype == "uint8"
+    before = examples.weights(step)
+    step.train([segment])
+    step.train(batches.take(2))
+    total, count = step.read().losses["loss"]
+    assert np.isfinite(total) and count == 20 / 8  # all examples of the epoch, in units of the batch size
+    assert all((before[name] != value).any() for name, value in examples.weights(step).items() if "kernel" in name)
+
+
+def test_reading_gathers_by_index():
+    source = Arrays({"x": np.arange(12).reshape(6, 2), "y": np.array(list("abcdef"))})
+    read = source.read([4, 0, 4])
+    assert read["x"].numpy().tolist() == [[8, 9], [0, 1], [8, 9]]
+    assert read["y"].numpy().tolist() == [b"e", b"a", b"e"]
+    assert len(source) == 6 and source.fields["x"].shape == (2,)
+
+
+def test_fields_know_the_range_of_labels_alone():
+    fields = Arrays({"y": np.array([3, -1, 7]), "x": np.zeros((3, 2), np.uint8), "z": np.zeros(3)}).fields
+    assert fields["y"][2:] == (-1, 7)
+    assert fields["x"][2:] == fields["z"][2:] == (None, None)
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        ({}, "has no fields"),
+        ({"x": np.zeros((3, 2)), "y": np.zeros(2)}, "unequal length: 'x' 3, 'y' 2"),
+        ({"x": np.zeros((0, 2))}, "is empty"),
+        ({"x": np.array([{}, []], object)}, "'x' is not an array of examples .*object"),
+        ({"x": np.float32(1)}, "'x' is not an array of examples .rank 0"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused(data, message):
+    with pytest.raises(UsageError, match=f"mine.*{message}"):
+        Arrays(data, name="mine")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_refused_when_asked(bad):
+    x = np.zeros((1000, 2, 2), np.float32)
+    x[[7, 300], 1] = bad
+    with pytest.raises(UsageError, match="'x' has NaN or infinity in 2 of 1,000 examples, the first at index 7"):
+        Arrays({"x": x, "y": np.arange(1000)}, check_finite=True)
+    assert len(Arrays({"x": x})) == 1000
+
+
+@pytest.mark.parametrize("data", [{"x": np.zeros((3, 2)), "y": np.arange(3)}, (np.zeros((3, 2)), np.arange(3))])
+def test_loaders_may_return_a_dict_or_a_pair(data):
+    splits = arrays.splits(train=lambda: data, test=lambda: data)
+    assert list(splits.held_out()) == ["test"]
+    for source in (splits.train, splits.test):
+        assert source.read([2])["y"].numpy() == [2] and source.read([2])["x"].shape == (1, 2)
+
+
+def test_loaders_may_return_a_source():
+    source = Arrays({"x": np.zeros(3)})
+    assert as_source(source) is source
+
+
+@pytest.mark.parametrize("data", [[1, 2], np.zeros(3), None, (1, 2, 3)])
+def test_loaders_that_return_something_else_are_told_what_to_return(data):
+    with pytest.raises(UsageError, match=r"the validation data must be a dict of arrays, a pair \(x, y\) or a source"):
+        arrays.splits(train=lambda: (np.zeros(3), np.zeros(3)), validation=lambda: data)
+
+
+def test_npz_has_the_layout_of_keras_datasets(tmp_path):
+    x, y = np.arange(6).reshape(3, 2), np.arange(3)
+    np.savez(
+        tmp_path / "all.npz", x_train=x, y_train=y, x_test=x[:2], y_test=y[:2], x_validation=x[:1], y_validation=y[:1]
+    )
+    np.savez(tmp_path / "other.npz", images_train=x, labels_train=y)
+    splits = arrays.npz(tmp_path / "all.npz")
+    assert [len(split) for split in splits] == [3, 1, 2]
+    splits = arrays.npz(tmp_path / "other.npz", x="images", y="labels")
+    assert splits == Splits(splits.train) and set(splits.train.fields) == {"x", "y"}
+    assert (splits.train.read([0, 1, 2])["x"].numpy() == x).all()
+
+
+def test_npz_that_lacks_an_array_names_those_there_are(tmp_path):
+    np.savez(tmp_path / "a.npz", x_train=np.zeros(3), y=np.zeros(3))
+    with pytest.raises(UsageError, match=r"a\.npz has no array 'y_train'; it has: x_train, y"):
+        arrays.npz(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut short", None])
+def test_a_file_that_is_no_npz_is_named(tmp_path, content):
+    path = tmp_path / "a.npz"
+    if content is None:
+        np.save(path.with_suffix(".npy"), np.zeros(3))
+        path.with_suffix(".npy").rename(path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=f"cannot read {path}"):
+        arrays.load_npz(path)
+    with pytest.raises(UsageError, match=r"no such file: nowhere\.npz"):
+        arrays.load_npz("nowhere.npz")
+
+
+def test_an_npz_of_objects_runs_nothing(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.array([{}], object))
+    with pytest.raises(UsageError, match=r"cannot read .*a\.npz"):
+        arrays.load_npz(tmp_path / "a.npz")

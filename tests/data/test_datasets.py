@@ -1,0 +1,68 @@
+"""Data sets by name: Keras's own, from its folder, and the digits that come with a package."""
+
+import textwrap
+
+import numpy as np
+import pytest
+
+from trainer.data.sources import keras_datasets, samples
+from trainer.errors import UsageError
+
+
+def test_digits_come_with_a_package(splits, digits):
+    assert (len(splits.train), splits.validation, len(splits.test)) == (4000, None, 1000)
+    assert splits.train.fields["x"] == ((28, 28), "uint8", None, None)
+    assert splits.train.fields["y"][2:] == (0, 9)
+    x, y = digits
+    assert x.max() == 255
+    # As many of each as there are, none twice, and the classes mixed.
+    assert np.bincount(y).tolist() == [500] * 10
+    assert len(np.unique(x.reshape(5000, -1), axis=0)) == 5000
+    assert (np.bincount(y[4000:]) > 70).all()
+
+
+@pytest.mark.parametrize("test", [0, 5000, -1])
+def test_digits_leave_no_side_empty(test):
+    with pytest.raises(UsageError, match=f"mnist_digits.test = {test}"):
+        samples.mnist_digits(test)
+
+
+def test_a_name_that_is_none_is_answered_with_those_there_are():
+    with pytest.raises(UsageError, match=r"no 'imdb'.*cifar10, cifar100, fashion_mnist, mnist"):
+        keras_datasets.load("imdb")
+
+
+@pytest.mark.process
+def test_keras_folder(run_program, tmp_path, digits):
+    """Keras reads KERAS_HOME when it is imported, hence the process; nothing answers where it would download from."""
+    program = textwrap.dedent("""
+        import os
+        from trainer.data.sources import keras_datasets
+        from trainer.errors import UsageError
+
+        try:
+            keras_datasets.load("mnist")
+        except UsageError as error:
+            print(error.message)
+        os.rename("FILE", os.environ["KERAS_HOME"] + "/datasets/mnist.npz")
+        train, _, test = keras_datasets.load("mnist")
+        print(len(train), len(test), train.fields["x"].shape, train.fields["x"].dtype)
+    """).replace("FILE", str(tmp_path / "digits.npz"))
+    x, y = digits
+    np.savez(tmp_path / "digits.npz", x_train=x[1000:], y_train=y[1000:], x_test=x[:1000], y_test=y[:1000])
+    off = {"https_proxy": "http://127.0.0.1:9", "KERAS_HOME": str(tmp_path)}
+    message, loaded = run_program("-c", program, **off).splitlines()[-2:]
+    for part in (f"not in {tmp_path}/datasets", "could not be downloaded", "mnist.load_data()", "mnist_small.gin"):
+        assert part in message
+    assert loaded == "4000 1000 (28, 28) uint8"
+
+
+def test_labels_in_a_column_become_plain(tmp_path, monkeypatch):
+    """As in cifar10's own files."""
+    (tmp_path / "datasets").mkdir()
+    x, y = np.zeros((6, 32, 32, 3), np.uint8), np.arange(6)[:, None]
+    np.savez(tmp_path / "datasets/cifar10.npz", x_train=x, y_train=y, x_test=x[:2], y_test=y[:2])
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    train, _, test = keras_datasets.load("cifar10")
+    assert (len(train), len(test)) == (6, 2)
+    assert train.fields["y"] == ((), "int64", 0, 5)

@@ -1,0 +1,102 @@
+"""From order and source to blocks: the same global batches whatever the shards and replicas, and from any step."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.data.order import Order
+from trainer.data.pipeline import Input, Layout
+from trainer.data.sources.arrays import Arrays
+from trainer.errors import UsageError
+
+
+def expected(order, first, last):
+    """The ids of global batches, -1 for padding."""
+    places = tf.range(order.batch_size, dtype=tf.int64)
+    ids, valid = order.locate(tf.range(first, last, dtype=tf.int64)[:, None], places)
+    return np.where(valid, ids, -1)
+
+
+def opened(order, shards=1, first=0):
+    source = Arrays({"x": np.arange(order.examples)})
+    layout = Layout(order.batch_size, shards, replicas=1)
+    return Input(source, order, layout, tf.distribute.get_strategy()).open(first)
+
+
+def taken(batches, steps):
+    """The ids of the next global batches, each with its padding as -1."""
+    rows = []
+    for block, start, stop in batches.take(steps):
+        ids = np.where(block["valid"].numpy() > 0, block["id"].numpy(), -1)
+        assert (block["x"].numpy() == block["id"].numpy()).all()
+        rows.append(ids[int(start) : int(stop)].reshape(int(stop) - int(start), -1))
+    return np.concatenate(rows)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("replicas", [1, 2, 3, 4])
+def test_global_batches_are_the_same_on_any_number_of_replicas(on_replicas, replicas):
+    found = {name: ids for name, ids in on_replicas(replicas).items() if name.startswith("batches/")}
+    assert f"batches/{replicas}/7" in found and "batches/12/0" in found
+    order = Order(50, 12, seed=3)
+    for name, ids in found.items():
+        first = int(name.split("/")[2])
+        # Padding may stand between and after the examples, where shards or replicas do not divide.
+        assert [row[row >= 0].tolist() for row in ids] == [row[row >= 0].tolist() for row in expected(order, first, 12)]
+
+
+@pytest.mark.parametrize("shards, size", [(1, 12), (2, 6), (3, 4), (5, 3), (12, 1)])
+def test_shards_cut_a_batch_in_order(shards, size):
+    order = Order(50, 12, seed=3)
+    block, _, _ = next(opened(order, shards).take(1))
+    assert block["id"].shape[1:] == (shards, size)
+    flat = np.where(block["valid"].numpy() > 0, block["id"].numpy(), -1).reshape(-1, shards * size)
+    assert (flat[:5, :12] == expected(order, 0, 5)).all()
+    assert (flat[:, 12:] == -1).all()
+
+
+@pytest.mark.parametrize("first", [0, 1, 63, 64, 65, 130])
+def test_opening_at_a_step_skips_the_steps_before(first):
+    order = Order(1000, 8, seed=3)
+    assert (taken(opened(order, first=first), 70) == expected(order, first, first + 70)).all()
+
+
+def test_taking_crosses_blocks_and_goes_on_where_it_stopped():
+    order, step = Order(1000, 8, seed=3), 5
+    batches = opened(order, first=step)
+    for steps in (1, 58, 1, 70, 64, 63, 3):
+        assert (taken(batches, steps) == expected(order, step, step + steps)).all()
+        step += steps
+
+
+def test_blocks_are_bounded_by_their_bytes():
+    layout = Layout(batch_size=32, shards=1, replicas=1)
+    small, large, huge = (
+        layout.block_steps(Arrays({"x": np.zeros((1, size), np.float32)})) for size in (10, 50_000, 5_000_000)
+    )
+    assert small > large > huge == 1
+    assert large * 32 * 50_000 * 4 <= 32 << 20
+
+
+@pytest.mark.parametrize("name", ["valid", "id"])
+def test_names_that_every_batch_has_are_refused(name):
+    source = Arrays({name: np.arange(4)})
+    with pytest.raises(UsageError, match=f"'{name}'.*rename the field"):
+        Input(source, Order(4, 2), Layout(2, 1, 1), tf.distribute.get_strategy())
+
+
+def test_waiting_for_data_is_noticed():
+    waits = []
+
+    class Waiting:
+        def __enter__(self):
+            waits.append("begin")
+
+        def __exit__(self, *error):
+            waits.append("end")
+
+    source, order = Arrays({"x": np.arange(100)}), Order(100, 1)
+    batches = Input(source, order, Layout(1, 1, 1), tf.distribute.get_strategy(), Waiting).open(0)
+    for steps in (1, 63, 1):  # two blocks of 64
+        list(batches.take(steps))
+    assert waits == ["begin", "end"] * 2

@@ -1,0 +1,34 @@
+"""A finished run: the same command changes nothing, more epochs go on, its config.gin repeats it."""
+
+import pytest
+import reading
+import user_code
+
+pytestmark = pytest.mark.process
+
+
+def test_the_same_command_again_says_that_it_is_finished(convoy, finished):
+    before = reading.snapshot(finished)
+    again = convoy(*user_code.SHORT, f"--run_dir={finished}")
+    assert again.code == 0, again.err
+    assert "finished" in again.out and "step 3" in again.out and "epochs" in again.out
+    assert reading.snapshot(finished) == before
+
+
+def test_its_own_config_gin_repeats_it(convoy, finished, tmp_path):
+    other = convoy(f"--gin_file={finished / 'config.gin'}", f"--run_dir={tmp_path / 'other'}")
+    assert other.code == 0, other.err
+    reading.require_equal(finished, tmp_path / "other")
+    assert (tmp_path / "other" / "config.gin").read_text() == (finished / "config.gin").read_text()
+
+
+def test_more_epochs_go_on_from_the_end(convoy, finished, tmp_path):
+    longer = (*user_code.SHORT, "--gin_param=EPOCHS = 2")
+    whole, grown = tmp_path / "whole", tmp_path / "grown"
+    assert convoy(*user_code.SHORT, f"--run_dir={grown}").code == 0
+    more = convoy(*longer, f"--run_dir={grown}")
+    assert more.code == 0, more.err
+    assert "goes on from step 3," in more.out
+    assert convoy(*longer, f"--run_dir={whole}").code == 0
+    reading.require_equal(whole, grown)
+    assert reading.report(grown)["attempts"] == 2

@@ -1,0 +1,77 @@
+"""What a resume may change, and what is refused: it lists the differing values and touches nothing."""
+
+import shutil
+
+import numpy as np
+import pytest
+import reading
+import user_code
+from reading import refuse
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A finished run of three steps to go on with."""
+    return shutil.copytree(finished, tmp_path / "copy")
+
+
+def test_another_configuration(convoy, finished):
+    for changes, says in (
+        (["--gin_param=SEED = 2"], ["seed: was 1, is now 2"]),
+        (["--gin_param=LEARNING_RATE = 0.5", "--gin_param=BATCH_SIZE = 16"],
+         ["learning_rate: was 0.001, is now 0.5", "batch_size: was 32, is now 16"]),
+    ):  # fmt: skip
+        refuse(convoy, *user_code.SHORT, *changes, run_dir=finished, lines=2 + len(says),
+               says=[str(finished), *says, "--allow_config_change"])  # fmt: skip
+    refuse(convoy, *user_code.SHORT, "--model=mlp", run_dir=finished, lines=None,
+           says=["Supervised.model: was @digits.network, is now @trainer.models.mlp.mlp"])  # fmt: skip
+
+
+def test_allow_config_change(convoy, copy):
+    command = (*user_code.SHORT, "--gin_param=LEARNING_RATE = 0.5", "--gin_param=EPOCHS = 2")
+    refuse(convoy, *command, run_dir=copy, lines=3, says=["learning_rate"])
+    allowed = convoy(*command, "--allow_config_change", f"--run_dir={copy}")
+    assert allowed.code == 0, allowed.err
+    assert "goes on from step 3," in allowed.out
+    assert reading.report(copy)["step"] == 6
+    rates = dict(reading.scalars(copy, "train")["learning_rate"])
+    assert rates[6] == pytest.approx(0.5)
+    # From now on that is the run's configuration.
+    assert "LEARNING_RATE = 0.5" in (copy / "config.gin").read_text()
+    assert convoy(*command, f"--run_dir={copy}").code == 0
+
+
+def test_what_alters_neither_arithmetic_nor_order_may_change(convoy, copy):
+    free = [
+        "CHECKPOINT_EVERY = 1", "EVALUATE_EVERY = 2", "STEPS_PER_LOOP = 1", "EPOCHS = 2", "log.Log.every = 1",
+        "checkpoints.Checkpoints.keep = 2",
+    ]  # fmt: skip
+    changed = convoy(*user_code.SHORT, *(f"--gin_param={param}" for param in free), "--strategy=default",
+                     f"--run_dir={copy}")  # fmt: skip
+    assert changed.code == 0, changed.err
+    assert reading.checkpoints(copy) == [5, 6]
+    assert [step for step, _ in reading.scalars(copy, "eval")["loss"]] == [3, 4, 6]
+
+
+def test_the_checkpoint_of_another_model(convoy, copy):
+    wider = (*user_code.SHORT, "--gin_param=digits.network.filters = 8", "--gin_param=EPOCHS = 2")
+    refuse(convoy, *wider, "--allow_config_change", run_dir=copy,
+           says=["conv2d/kernel", "[3, 3, 1, 16]", "[3, 3, 1, 8]"])  # fmt: skip
+    refuse(convoy, *user_code.SHORT, "--model=mlp", "--allow_config_change", run_dir=copy,
+           says=["in the checkpoint: models/model/network", "in this run: models/model/mlp"])  # fmt: skip
+
+
+def test_data_of_another_size(convoy, tmp_path, folder):
+    def write(examples):
+        with np.load(folder / "digits.npz") as file:
+            x, y = file["x"][:examples], file["y"][:examples]
+        np.savez(tmp_path / "data.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+
+    command = ("--gin_file=digits.gin", "--gin_param=experiment.run.data = @arrays.npz",
+               f"--gin_param=arrays.npz.path = '{tmp_path / 'data.npz'}'")  # fmt: skip
+    write(96)
+    assert convoy(*command, f"--run_dir={tmp_path / 'run'}").code == 0
+    write(128)
+    refuse(convoy, *command, run_dir=tmp_path / "run", says=["128", "96", "data"])

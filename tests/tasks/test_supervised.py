@@ -1,0 +1,147 @@
+"""The task with no code: which losses and weights count for what, and data and models that do not fit each other."""
+
+import examples
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from trainer.averaging import NoAverage
+from trainer.data.source import Field
+from trainer.data.sources.arrays import Arrays
+from trainer.errors import UsageError
+from trainer.evaluator import Evaluator
+from trainer.tasks.supervised import Supervised
+
+SGD = lambda: keras.optimizers.SGD(0.1)
+
+
+def first_loss(step, source):
+    """(sum, count) of the first step, in examples."""
+    step.train(source.open(0).take(1))
+    total, count = step.read().losses["loss"]
+    return total * source.order.batch_size, count * source.order.batch_size
+
+
+def vectors(n=10):
+    rng = np.random.default_rng(0)
+    return {"x": rng.normal(size=(n, 3)).astype(np.float32), "y": np.arange(n) % 4}
+
+
+def dense(outputs=4):
+    return keras.Sequential([layers.Dense(outputs)])
+
+
+def errors(task, data):
+    """The loss of each example, by the task's own model."""
+    logits = task.model(data["x"])
+    return keras.losses.sparse_categorical_crossentropy(data["y"], logits, from_logits=True).numpy()
+
+
+def test_weights_scale_losses_and_not_the_divisor(new_step):
+    data = vectors() | {"w": np.linspace(0, 3, 10)}
+    task = examples.classifier(dense, weight="w")
+    step, source = new_step(task, data, batch_size=16, shards=4)
+    expected = (errors(task, data) * data["w"]).sum()
+    assert first_loss(step, source) == pytest.approx((expected, 10), rel=1e-5)
+
+
+def test_classes_without_a_weight_weigh_one(new_step):
+    data = vectors()
+    task = examples.classifier(dense, class_weight={1: 5.0, 3: 0.0})
+    step, source = new_step(task, data, batch_size=16, shards=4)
+    expected = (errors(task, data) * np.array([1, 5, 1, 0])[data["y"]]).sum()
+    assert first_loss(step, source) == pytest.approx((expected, 10), rel=1e-5)
+
+
+def by_function(y, logits):
+    return keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True)
+
+
+@pytest.mark.parametrize("options", [{}, {"loss": by_function}])  # Keras's classes look at masks, functions do not
+def test_tokens_count_where_a_mask_lets_them(new_step, options):
+    """Sequences of words, 0 for none: the loss is a mean over words, however they are spread over shards."""
+    rng = np.random.default_rng(0)
+    lengths = np.array([1, 2, 3, 4, 5, 6, 6, 1, 2, 3])
+    words = rng.integers(1, 9, (10, 6)) * (np.arange(6) < lengths[:, None])
+    data = {"x": words, "y": rng.integers(0, 4, (10, 6))}
+    net = lambda: keras.Sequential([layers.Embedding(9, 5, mask_zero=True), layers.Dense(4)])
+    task = examples.classifier(net, **options)
+    step, source = new_step(task, data, batch_size=16, shards=4)
+    counted = words > 0
+    expected = (errors(task, data) * counted).sum()
+    right = ((task.model(words).numpy().argmax(-1) == data["y"]) & counted).sum()
+    evaluator = Evaluator(tf.distribute.get_strategy(), task, NoAverage(), {"test": Arrays(data)}, 4)
+    found = evaluator.evaluate("test")
+    assert found["loss"] == pytest.approx(expected / counted.sum(), rel=1e-5)
+    assert found["accuracy"] == pytest.approx(right / counted.sum(), rel=1e-5)
+    assert first_loss(step, source) == pytest.approx((expected, counted.sum()), rel=1e-5)
+    assert step.read().metrics["accuracy"] == pytest.approx(right / counted.sum(), rel=1e-5)
+
+
+def test_without_a_mask_every_token_counts(new_step):
+    data = {"x": np.ones((10, 6, 3), np.float32), "y": np.zeros((10, 6), np.int64)}
+    step, source = new_step(examples.classifier(dense), data, batch_size=16, shards=4)
+    assert first_loss(step, source)[1] == 60
+
+
+def test_targets_without_a_last_dimension_are_not_broadcast(new_step):
+    """[n] against [n, 1] would be [n, n] to Keras."""
+    data = {"x": vectors()["x"], "y": np.linspace(0, 9, 10).astype(np.float32)}
+    mae = keras.metrics.MeanAbsoluteError
+    task = Supervised(lambda: dense(1), keras.losses.MeanSquaredError, SGD, [lambda: mae(name="mae")])
+    step, source = new_step(task, data, batch_size=16, shards=4)
+    differences = task.model(data["x"]).numpy()[:, 0] - data["y"]
+    assert first_loss(step, source) == pytest.approx(((differences**2).sum(), 10), rel=1e-5)
+    assert step.read().metrics["mae"] == pytest.approx(np.abs(differences).mean(), rel=1e-5)
+
+
+def test_the_target_may_be_the_input(new_step):
+    data = {"x": vectors()["x"]}
+    task = Supervised(lambda: dense(3), keras.losses.mean_squared_error, SGD, y="x")
+    step, source = new_step(task, data, batch_size=10)
+    expected = ((task.model(data["x"]).numpy() - data["x"]) ** 2).mean(axis=1).sum()
+    assert first_loss(step, source) == pytest.approx((expected, 10), rel=1e-5)
+
+
+def test_several_fields_are_fed_as_a_dict(new_step):
+    def net():
+        inputs = {name: keras.Input((3,), name=name) for name in ("left", "right")}
+        return keras.Model(inputs, layers.Dense(4)(layers.Concatenate()([inputs["left"], inputs["right"]])))
+
+    x, y = vectors().values()
+    task = examples.classifier(net, x=["left", "right"])
+    step, source = new_step(task, {"left": x, "right": -x, "y": y}, batch_size=10)
+    expected = errors(task, {"x": {"left": x, "right": -x}, "y": y}).sum()
+    assert first_loss(step, source) == pytest.approx((expected, 10), rel=1e-5)
+
+
+def two_outputs():
+    x = keras.Input((3,))
+    return keras.Model(x, [layers.Dense(4)(x), layers.Dense(4)(x)])
+
+
+@pytest.mark.parametrize(
+    "task, y, message",
+    [
+        (examples.classifier(dense, x="image"), np.arange(4), "field 'image'; the data has: x, y"),
+        (examples.classifier(dense, y="label"), np.arange(4), "field 'label'; the data has: x, y"),
+        (examples.classifier(dense, weight="w"), np.arange(4), "field 'w'; the data has: x, y"),
+        (examples.classifier(two_outputs), np.arange(4), "one output tensor"),
+        (examples.classifier(dense), np.arange(5), "labels 'y' run from 0 to 4, but the model has 4 outputs .0 to 3."),
+        (examples.classifier(dense), np.arange(4) - 1, "labels 'y' run from -1 to 2"),
+        (examples.classifier(dense), np.zeros((4, 2), np.int64), "target 'y' has shape .2. an example"),
+        (Supervised(dense, keras.losses.MeanSquaredError, SGD), np.zeros((4, 3)), r"shape \[3\].*output \[4\]"),
+    ],
+)
+def test_what_does_not_fit_is_refused(new_step, task, y, message):
+    with pytest.raises(UsageError, match=message):
+        new_step(task, {"x": np.zeros((len(y), 3), np.float32), "y": y}, batch_size=4)
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_targets_may_have_a_last_dimension_of_one(shape):
+    fields = {"x": Field((3,), "float32"), "y": Field(shape, "int64")}
+    for task in (examples.classifier(dense), Supervised(lambda: dense(1), keras.losses.MeanSquaredError, SGD)):
+        task.build(fields)

@@ -1,0 +1,98 @@
+"""Evaluation and prediction: exact over every example of a split, on any number of devices."""
+
+import examples
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.averaging import NoAverage
+from trainer.data.sources.arrays import Arrays
+from trainer.evaluator import Evaluator
+from trainer.tasks.protocol import Loss
+
+
+def expected(logits, labels):
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+    probabilities = (exponents / exponents.sum(axis=1, keepdims=True))[np.arange(len(labels)), labels]
+    return {"loss": -np.log(probabilities).mean(), "accuracy": (logits.argmax(axis=1) == labels).mean()}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_every_example_counts_once(on_replicas, digits, replicas):
+    """1,003 examples at 32 a batch, and 3, on one and two devices, against numpy."""
+    found = {name.removeprefix("evaluation/"): value for name, value in on_replicas(replicas).items()}
+    logits = found["outputs"]
+    for split, size in (("test", 1003), ("small", 3), ("again", 1003)):
+        for name, value in expected(logits[:size], digits[1][:size]).items():
+            assert found[f"{split}/{name}"] == pytest.approx(value, rel=1e-5)
+    np.testing.assert_allclose(found["predicted"], logits, rtol=1e-4, atol=1e-6)
+
+
+@pytest.fixture
+def evaluator(new_step, digits):
+    """An evaluator of 100 digits whose averages are other than the weights, and its step."""
+    data = {"x": digits[0][:100], "y": digits[1][:100]}
+    step, source = new_step(examples.classifier(), data, average_decay=0.9)
+    step.train(source.open(0).take(4))
+    strategy = tf.distribute.get_strategy()
+    return Evaluator(strategy, step.task, step.average, {"test": Arrays(data)}, 32), step, data
+
+
+def test_the_average_stands_in_for_the_weights(evaluator):
+    evaluator, step, data = evaluator
+    weights = examples.weights(step)
+    logits = step.task.model(data["x"]).numpy()
+    with step.average.in_place():
+        averaged = step.task.model(data["x"]).numpy()
+    assert (logits != averaged).any()
+    assert evaluator.evaluate("test") == pytest.approx(expected(averaged, data["y"]), rel=1e-5)
+    source = Arrays(data)
+    np.testing.assert_allclose(evaluator.predict(source)["output"], averaged, rtol=1e-4, atol=1e-6)
+    assert all((value == weights[name]).all() for name, value in examples.weights(step).items())
+
+
+def test_a_stop_on_the_way_leaves_nothing_behind(evaluator):
+    evaluator, step, _ = evaluator
+    before, weights = evaluator.evaluate("test"), examples.weights(step)
+    assert evaluator.evaluate("test", should_stop=lambda: True) is None
+    assert all((value == weights[name]).all() for name, value in examples.weights(step).items())
+    assert evaluator.evaluate("test") == before
+
+
+def test_training_metrics_are_left_alone(evaluator):
+    evaluator, step, _ = evaluator
+    before = step.read().metrics
+    evaluator.evaluate("test")
+    assert step.read().metrics == before
+
+
+class TwoOutputs:
+    """Puts out a dict; its loss has a part that is no example's."""
+
+    def metrics(self):
+        return {}
+
+    def update(self, metrics, batch, outputs):
+        pass
+
+    def outputs(self, batch):
+        return {"double": 2 * batch["x"], "sum": tf.reduce_sum(batch["x"], axis=1)}
+
+    def evaluate(self, batch, outputs):
+        return {"mean": Loss(outputs["sum"] * batch["valid"], batch["valid"], shared=100.0)}
+
+
+def test_a_task_may_put_out_several_things():
+    x = np.arange(14, dtype=np.float32).reshape(7, 2)
+    evaluator = Evaluator(tf.distribute.get_strategy(), TwoOutputs(), NoAverage(), {"test": Arrays({"x": x})}, 4)
+    predicted = evaluator.predict(Arrays({"x": x}))
+    assert predicted.keys() == {"double", "sum"}
+    assert (predicted["double"] == 2 * x).all() and (predicted["sum"] == x.sum(axis=1)).all()
+    assert evaluator.evaluate("test") == {"mean": pytest.approx(x.sum(axis=1).mean() + 100)}
+
+
+def test_the_graph_shows_the_model(evaluator):
+    evaluator, _, data = evaluator
+    names = [operation.name for operation in evaluator.graph(Arrays(data).fields).get_operations()]
+    assert "x" in names and any("dense" in name for name in names)

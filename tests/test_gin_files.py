@@ -1,0 +1,70 @@
+"""Every .gin file that is shipped: it parses, and every run file checks with each overlay, model and strategy."""
+
+from pathlib import Path
+
+import pytest
+
+from launch.configuration import GIVEN, ROOT
+from trainer.config import check, parse
+from trainer.config.configuration import Reference
+
+GIN = Path(__file__).resolve().parent.parent / "gin"
+FILES = sorted(str(path.relative_to(GIN)) for path in GIN.rglob("*.gin"))
+RUNS = [file for file in FILES if file.startswith("runs/")]
+MODELS, STRATEGIES = ([path.stem for path in sorted(GIN.glob(f"{kind}/*.gin"))] for kind in ("models", "strategies"))
+# Same names in every run file; the first five are up to the run.
+MACROS = {"BATCH_SIZE", "LEARNING_RATE", "SEED", "SHARDS", "STEPS_PER_LOOP", "CHECKPOINT_EVERY", "EVALUATE_EVERY"}
+
+
+def checked(*arguments, **options):
+    """The checked configuration, and what a later choice made irrelevant."""
+    return check.check(parse.read(*arguments, **options), ROOT, GIVEN)
+
+
+def fits(model, run):
+    """Whether a run's model can be replaced by this one: it is put in the same place."""
+    placed = [s.key for s in parse.read([f"models/{model}.gin"]).statements if isinstance(s.value, Reference)]
+    return set(placed) <= parse.read([run]).final.keys()
+
+
+def test_there_are_files():
+    assert "runs/mnist_small.gin" in RUNS and "mlp" in MODELS and {"default", "mirrored"} <= set(STRATEGIES)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_file_parses(file):
+    assert parse.read([file]).statements
+    assert (GIN / file).read_text().startswith("# ")  # says what it is for
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_every_run_checks_as_it_stands(run):
+    configuration, dropped = checked([run])
+    assert dropped == []
+    assert configuration.macros.keys() >= MACROS
+    assert len({"EPOCHS", "STEPS"} & configuration.macros.keys()) == 1
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_every_run_checks_with_the_tiny_overlay(run):
+    configuration, dropped = checked([run, "overlays/tiny.gin"])
+    values = {key.parameter: s.value for key, s in configuration.final.items() if key.selector == ROOT}
+    assert values["steps"] == 6 and values["batch_size"] == 8
+    assert all("BATCH_SIZE" in line or "EPOCHS" in line or "STEPS" in line for line in dropped)
+
+
+@pytest.mark.parametrize("overlays", [[], ["overlays/tiny.gin"]])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("run", RUNS)
+def test_every_run_checks_with_every_strategy_and_each_model_that_fits(run, strategy, overlays):
+    models = [model for model in MODELS if fits(model, run)]
+    assert models
+    for model in models:
+        configuration, _ = checked([run, *overlays], model=model, strategy=strategy)
+        values = {key.parameter: s.value for key, s in configuration.final.items() if key.selector == ROOT}
+        assert values["strategy"].selector == f"trainer.strategies.{strategy}"
+
+
+def test_configurations_are_found_by_short_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert checked(["runs/mnist_small.gin"])[0].statements

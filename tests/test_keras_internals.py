@@ -1,0 +1,147 @@
+"""The private parts of Keras that the step relies on: the first tests to fail when Keras changes."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, optimizers
+
+from trainer import keras_internals
+
+
+def nested():
+    inner = keras.Sequential([layers.Dropout(0.5, name="a"), layers.BatchNormalization(), layers.Dense(4)])
+    frozen = layers.Dense(3, trainable=False)
+    shared = layers.GaussianNoise(1.0)
+    model = keras.Sequential([inner, shared, frozen, shared])
+    model(tf.zeros((2, 5)))
+    return model
+
+
+def test_every_seed_is_found_once():
+    model = nested()
+    seeds = keras_internals.seed_variables([model, model.layers[0]])
+    assert len(seeds) == 2
+    assert {tuple(seed.shape) for seed in seeds} == {(2,)}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.Dropout(0.5),
+        lambda: layers.GaussianNoise(1.0),
+        lambda: layers.RandomFlip(),
+        lambda: layers.SpatialDropout2D(0.5),
+        lambda: keras.Sequential([layers.Reshape((8, 24)), layers.GRU(4, dropout=0.5)]),
+    ],
+)
+@pytest.mark.parametrize("xla", [False, True])
+def test_setting_the_seeds_repeats_what_layers_draw(make, xla):
+    model = keras.Sequential([make()])
+    x = tf.constant(np.random.default_rng(0).normal(size=(16, 8, 8, 3)), tf.float32)
+    model(x)
+    seeds = keras_internals.seed_variables([model])
+    draw = tf.function(lambda: model(x, training=True), jit_compile=xla)
+
+    def drawn(number):
+        for seed in seeds:
+            seed.value.assign(tf.cast([number, 1], seed.value.dtype))
+        return draw().numpy()
+
+    assert seeds
+    assert (drawn(3) == drawn(3)).all()
+    assert (drawn(3) != drawn(4)).any()
+
+
+def test_statistics_are_what_layers_update_themselves():
+    model = nested()
+    assert sorted(v.name for v in keras_internals.statistics([model])) == ["moving_mean", "moving_variance"]
+    model.trainable = False
+    assert len(keras_internals.statistics([model])) == 2
+    normalization = layers.Normalization()
+    normalization.adapt(np.arange(6.0)[:, None])  # its count is an integer, and changes in no training step
+    assert all("count" not in v.name for v in keras_internals.statistics([keras.Sequential([normalization])]))
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.block = [layers.Dense(2), keras.Sequential([layers.Dense(3), layers.ReLU()])]
+
+    def call(self, x):
+        return self.block[1](self.block[0](x))
+
+
+def functional():
+    x = keras.Input((4,))
+    return keras.Model(x, layers.Add()([layers.Dense(2)(x), layers.Dense(2)(x)]))
+
+
+@pytest.mark.parametrize(
+    "make, expected",
+    [
+        (nested, ["BatchNormalization", "Dense", "Dense", "Dropout", "GaussianNoise"]),
+        (Subclassed, ["Dense", "Dense", "ReLU"]),
+        (functional, ["Add", "Dense", "Dense"]),
+    ],
+)
+def test_leaf_layers_compute_something(make, expected):
+    assert sorted(type(layer).__name__ for layer in keras_internals.leaf_layers([make()])) == expected
+
+
+def test_the_method_that_reduces_gradients_is_still_called_that():
+    """That gradients are then summed once and not twice is seen on two replicas, in test_step.py."""
+    optimizer = optimizers.SGD()
+    assert callable(optimizer._all_reduce_sum_gradients)
+    keras_internals.own_reduction(optimizer)
+    assert optimizer._all_reduce_sum_gradients([(1, 2)]) == [(1, 2)]
+
+
+def trained(make, fused, steps=6):
+    """The optimizer's variables and the weights after some steps of random gradients, and the ops of a step."""
+    keras.utils.clear_session()  # optimizers are numbered
+    rng = np.random.default_rng(0)
+    weights = [
+        keras.Variable(rng.normal(size=(6, 5)), constraint=keras.constraints.MaxNorm(1.5), name="kernel"),
+        keras.Variable(rng.normal(size=(5,)), name="bias"),
+        keras.Variable(rng.normal(), name="scalar"),
+    ]
+    optimizer = make()
+    optimizer.build(weights)
+    if fused:
+        keras_internals.fuse(optimizer)
+    step = tf.function(lambda *gradients: optimizer.apply(gradients, weights))
+    gradients = [[tf.constant(rng.normal(size=w.shape), tf.float32) for w in weights] for _ in range(steps)]
+    ops = {op.type for op in step.get_concrete_function(*gradients[0]).graph.get_operations()}
+    for each in gradients:
+        step(*each)
+    return {v.path: v.numpy() for v in [*optimizer.variables, *weights]}, ops
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: optimizers.Adam(0.01),
+        lambda: optimizers.Adam(0.01, beta_1=0.5, beta_2=0.9, epsilon=1e-3),
+        lambda: optimizers.Adam(optimizers.schedules.ExponentialDecay(0.02, decay_steps=2, decay_rate=0.5)),
+        lambda: optimizers.Adam(0.01, weight_decay=0.1),
+        lambda: optimizers.AdamW(0.01, weight_decay=0.1),
+    ],
+)
+def test_fused_adam_is_kerass_adam(make):
+    (fused, ops), (plain, plain_ops) = trained(make, True), trained(make, False)
+    assert "ResourceApplyAdam" in ops and "ResourceApplyAdam" not in plain_ops
+    assert fused.keys() == plain.keys() and len(fused) >= 8
+    for name, value in plain.items():
+        # The kernel takes 1 - beta_2 in float32, 1.3e-5 off for 0.999; its bias correction mostly makes up for it.
+        rtol = 2e-5 if "velocity" in name else 2e-6
+        np.testing.assert_allclose(fused[name], value, rtol=rtol, atol=5e-7, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: optimizers.Adam(0.01, amsgrad=True), lambda: optimizers.Nadam(0.01), lambda: optimizers.SGD(0.01)]
+)
+def test_optimizers_that_are_not_adam_stay_as_they_are(make):
+    (fused, ops), (plain, _) = trained(make, True), trained(make, False)
+    assert "ResourceApplyAdam" not in ops
+    assert all((fused[name] == value).all() for name, value in plain.items())
