@@ -11,7 +11,7 @@ class Log(Periodic):
         far.
     """
 
-    def __init__(self, context: Context, every: int | None = 200):
+    def __init__(self, context: Context, every: int | None = 500):
         super().__init__(context, every)
         self._losses: dict[str, tuple[float, float]] = {}
         self._examples, self._seconds, self._waiting = 0, 0.0, 0.0
