@@ -188,14 +188,16 @@ def test_objectives_are_stepped_on_schedules_of_their_own(new_step, digits):
 
 
 def test_the_average_follows_the_weights(new_step, digits):
-    """Brought up to date every 16 steps, with a decay of as many steps."""
+    """For 16 steps it is the weights; then it is brought up to date every 16, with a decay of as many steps."""
     data = {"x": digits[0][:64], "y": digits[1][:64]}
     step, source = new_step(examples.classifier(), data, average_decay=0.95)
-    average, batches = examples.weights(step), source.open(0)
-    for steps in (16, 16, 3):
+    batches = source.open(0)
+    for steps in (5, 11, 16, 3):
         step.train(batches.take(steps))
         weights, decay = examples.weights(step), 0.95**16
-        if steps == 16:
+        if steps in (5, 11):
+            average = weights
+        elif steps == 16:
             average = {name: decay * value + (1 - decay) * weights[name] for name, value in average.items()}
     for name, value in average.items():
         np.testing.assert_allclose(examples.values(step)[f"average/{name}"], value, rtol=1e-5, atol=1e-6)

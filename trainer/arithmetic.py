@@ -54,7 +54,8 @@ class Arithmetic:
       precision: a Keras dtype policy. With 'mixed_float16' the loss is scaled, and a step with a gradient that is not
         finite is skipped.
       clip_norm: gradients of an objective are scaled down to this global norm, if theirs is larger.
-      average_decay: keeps an exponential moving average of the weights with this decay, which evaluation uses.
+      average_decay: keeps an exponential moving average of the weights with this decay a step, which evaluation uses.
+        It starts after 16 steps and is brought up to date every 16.
       reduce_dtype: type in which gradients travel between replicas; 'bfloat16' halves the traffic.
       xla: compile with XLA. None: choose by the layers and the device; the choice is kept for the whole run.
       deterministic: switch TensorFlow's op determinism on. Needed for bit-identical runs on a GPU and with some ops on

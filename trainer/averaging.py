@@ -13,7 +13,7 @@ _PERIOD = 16
 
 
 class Average:
-    """average <- decay * average + (1 - decay) * weights, a step; starts at the weights.
+    """average <- decay * average + (1 - decay) * weights, a step; for the first 16 steps it is the weights themselves.
 
     Args:
       decay: a step's; the average is brought up to date every 16 steps.
@@ -36,15 +36,18 @@ class Average:
     def update(self, strategy: tf.distribute.Strategy, step: tf.Tensor) -> None:
         """In cross-replica context, after the optimizers' step with this number."""
 
+        started = step >= _PERIOD
+        rate = tf.where(started, self._rate, 1.0)
+
         def update() -> None:
             for path, weight in self._weights.items():
                 strategy.extended.update(
                     self._averages[path],
-                    lambda average, value: average.assign_sub(self._rate * (average - value)),
+                    lambda average, value: average.assign_sub(rate * (average - value)),
                     args=(weight.value,),
                 )
 
-        tf.cond(step % _PERIOD == _PERIOD - 1, update, lambda: None)
+        tf.cond(tf.logical_not(started) | (step % _PERIOD == _PERIOD - 1), update, lambda: None)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
