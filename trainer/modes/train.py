@@ -44,10 +44,10 @@ def run(experiment: "Experiment") -> int:
 
 
 class Attempt:
-    """One attempt at a run: takes the directory, restores, and keeps the books around the loop.
+    """One attempt at a run: restores, and keeps the books around the loop. Writes nothing before `begin`.
 
     Raises:
-      UsageError: the directory is somebody else's, or its checkpoint of another model.
+      UsageError: the checkpoint is of another model.
     """
 
     def __init__(self, experiment: "Experiment"):
@@ -103,7 +103,11 @@ class Attempt:
         return True
 
     def begin(self) -> None:
-        """Takes the directory, writes down what is about to happen, and says it."""
+        """Takes the directory, writes down what is about to happen, and says it.
+
+        Raises:
+          UsageError: the directory is another process's, or was while this one started.
+        """
         experiment, saved = self._experiment, self._experiment.saved
         self._directory.acquire()
         # What was restored, and the number of this attempt, were read before the lock was held.
