@@ -34,7 +34,7 @@ def evaluator(new_step, digits):
     """An evaluator of 100 digits whose averages are other than the weights, and its step."""
     data = {"x": digits[0][:100], "y": digits[1][:100]}
     step, source = new_step(examples.classifier(), data, average_decay=0.9)
-    step.train(source.open(0).take(4))
+    step.train(source.open(0).take(20))  # for 16 steps the average is the weights
     strategy = tf.distribute.get_strategy()
     return Evaluator(strategy, step.task, step.average, {"test": Arrays(data)}, 32), step, data
 
