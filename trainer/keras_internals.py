@@ -25,12 +25,12 @@ def statistics(models: Iterable[keras.Model]) -> list[keras.Variable]:
 
     A frozen layer's weights are not among them, although Keras lists them as non-trainable.
     """
-    seeds = {id(state) for state in seed_variables(models)}
+    # What is not floating point is a count or a seed.
     found = {
         id(v): v
         for layer in _layers(models)
         for v in layer._non_trainable_variables
-        if id(v) not in seeds and tf.as_dtype(v.dtype).is_floating
+        if tf.as_dtype(v.dtype).is_floating
     }
     return list(found.values())
 

@@ -124,8 +124,7 @@ class TrainStep:
         return {"gradients": gradients, "losses": losses, "statistics": statistics}
 
     def _probe_function(self):
-        shard = tf.function(self._forward_backward)
-        update = tf.function(functools.partial(self.task.update, self.metrics))
+        shard, update = self._functions(xla=False)
 
         @functools.partial(tf.function, autograph=False)
         def probe(block, i):
@@ -198,14 +197,22 @@ class TrainStep:
         compiled(*segment)
         return compiled
 
+    def _functions(self, xla: bool):
+        """A shard's forward and backward, and its part in the metrics: what may be compiled without a collective.
+
+        Functions of their own, because a task may be written for AutoGraph and the step itself is not.
+        """
+        compiled = True if xla else None
+        return (
+            tf.function(self._forward_backward, jit_compile=compiled),
+            tf.function(functools.partial(self.task.update, self.metrics), jit_compile=compiled),
+        )
+
     def _function(self, xla: bool):
         # On one replica XLA has the whole block, optimizer and all; on several it has the same but for what crosses
-        # replicas. Functions of their own, because a task may be written for AutoGraph and the step itself is not.
+        # replicas.
         alone = self.layout.replicas == 1
-        shard = tf.function(self._forward_backward, jit_compile=True if xla and not alone else None)
-        update = tf.function(
-            functools.partial(self.task.update, self.metrics), jit_compile=True if xla and not alone else None
-        )
+        shard, update = self._functions(xla and not alone)
 
         def train_block(block, start, stop):
             # XLA and plain graphs draw different bits, so the choice is the run's, not the number of replicas'.
