@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from trainer import keras_internals, optimizers, randomness
+from trainer import keras_internals, optimizers, randomness, reduction
 from trainer.arithmetic import Arithmetic, xla_pays
 from trainer.averaging import Average
 from trainer.data import order
@@ -79,6 +79,7 @@ class TrainStep:
         self._seeds = keras_internals.seed_variables(self.parts.models.values())
         self._statistics = keras_internals.statistics(self.parts.models.values())
         self.xla = arithmetic.xla
+        self._alone = layout.replicas == 1
         self._compiled: Callable | None = None
         self._probe: Callable | None = None
         self._read = tf.function(self._read_variables, autograph=False)
@@ -90,8 +91,7 @@ class TrainStep:
         for segment in segments:
             if self._compiled is None:
                 self._compiled = self._compile(segment)
-            else:
-                self._compiled(*segment)
+            self._compiled(*segment)
 
     def reset_epoch(self) -> None:
         """Forgets the sums of the epoch that is over."""
@@ -128,7 +128,7 @@ class TrainStep:
 
         @functools.partial(tf.function, autograph=False)
         def probe(block, i):
-            with randomness.algorithm("philox"):
+            with self._algorithm(xla=False):
                 return self.strategy.run(self._reduced, args=(shard, update, block, i))
 
         return probe
@@ -176,53 +176,73 @@ class TrainStep:
 
     # Compilation.
 
-    def _compile(self, segment: Segment):
-        """Makes the compiled loop over a block, and works through its first segment.
+    def _compile(self, segment: Segment) -> Callable:
+        """Returns the compiled loop over a block.
 
-        Where the choice was left open and XLA does not know an op of this step, the plain graph is used: the same
+        Where the choice was left open and XLA does not know an op of this task, the plain graph is used: the same
         answer in every process of every attempt, since the ops are the same.
         """
-        if self.xla is None and xla_pays(self.parts.models.values()):
-            before = {name: v.read_value().numpy() for name, v in self.variables().items()}
-            try:
-                compiled = self._function(True)
-                compiled(*segment)
-                self.xla = True
-                return compiled
-            except tf.errors.OpError:  # on several replicas a part of the step may have run
-                for name, variable in self.variables().items():
-                    variable.assign(before[name])
-        self.xla = bool(self.xla)
-        compiled = self._function(self.xla)
-        compiled(*segment)
-        return compiled
+        if self.xla is None:
+            self.xla = False
+            if xla_pays(self.parts.models.values()):
+                shard, update = self._functions(xla=True)
+                compiled = self._loop(True, shard, update)
+                try:
+                    self._try(compiled, shard, update, segment)
+                    self.xla = True
+                    return compiled
+                except tf.errors.OpError:
+                    pass
+        return self._loop(self.xla, *self._functions(self.xla))
 
-    def _functions(self, xla: bool):
-        """A shard's forward and backward, and its part in the metrics: what may be compiled without a collective.
-
-        Functions of their own, because a task may be written for AutoGraph and the step itself is not.
-        """
-        compiled = True if xla else None
-        return (
-            tf.function(self._forward_backward, jit_compile=compiled),
-            tf.function(functools.partial(self.task.update, self.metrics), jit_compile=compiled),
-        )
-
-    def _function(self, xla: bool):
-        # On one replica XLA has the whole block, optimizer and all; on several it has the same but for what crosses
-        # replicas.
-        alone = self.layout.replicas == 1
-        shard, update = self._functions(xla and not alone)
-
+    def _loop(self, xla: bool, shard: Callable, update: Callable) -> Callable:
         def train_block(block, start, stop):
-            # XLA and plain graphs draw different bits, so the choice is the run's, not the number of replicas'.
-            with randomness.algorithm("threefry" if xla else "philox"):
+            with self._algorithm(xla):
                 i = start
                 while i < stop:  # not tf.range, whose ends XLA would compile in: one program for each length
                     self._train_one(shard, update, block, i, i == stop - 1)
                     i += 1
 
-        return tf.function(train_block, jit_compile=xla and alone)
+        # On one replica XLA has the whole block, optimizer and all; on several it has what stays within a replica.
+        return tf.function(train_block, jit_compile=xla and self._alone)
+
+    def _functions(self, xla: bool) -> tuple[Callable, Callable]:
+        """A shard's forward and backward, and its part in the metrics: all of a step that needs no other replica.
+
+        Functions of their own, because a task may be written for AutoGraph and the step itself is not.
+        """
+        compiled = True if xla and not self._alone else None
+        return (
+            tf.function(self._forward_backward, jit_compile=compiled),
+            tf.function(functools.partial(self.task.update, self.metrics), jit_compile=compiled),
+        )
+
+    def _try(self, compiled: Callable, shard: Callable, update: Callable, segment: Segment) -> None:
+        """Has XLA compile what it is to have, with no effect on the state; raises an OpError if it cannot."""
+        if self._alone:
+            compiled(segment.block, segment.start, segment.start)  # no step of it
+            return
+
+        # One shard, and not a step: where one rank fails in a collective, so do all collectives from then on.
+        def first_shard(block, i):
+            part = tf.nest.map_structure(lambda tensor: tensor[i][0], block)
+            update(part, shard(part, randomness.fold(self.seed))[1])
+
+        @functools.partial(tf.function, autograph=False)
+        def trial(block, i):
+            with self._algorithm(xla=True):
+                self.strategy.run(first_shard, args=(block, i))
+
+        before = {name: v.read_value().numpy() for name, v in self.variables().items()}
+        try:
+            trial(segment.block, segment.start)
+        finally:
+            for name, variable in self.variables().items():
+                variable.assign(before[name])
+
+    def _algorithm(self, xla: bool):
+        """XLA and plain graphs draw different bits, so the choice is the run's, not the number of replicas'."""
+        return randomness.algorithm("threefry" if xla else "philox")
 
     # One step, in cross-replica context.
 
@@ -275,7 +295,7 @@ class TrainStep:
             part = tf.nest.map_structure(lambda tensor, slot=slot: tensor[slot], batch)
             one = self._shard(shard, update, part, first_shard + slot, before)
             sums = one if sums is None else tf.nest.map_structure(tf.add, sums, one)
-        reduced = self._all_reduce(context, sums)
+        reduced = reduction.all_reduce(context, sums, tf.as_dtype(self.arithmetic.reduce_dtype))
         scale = self.scale.read_value()
         gradients = {
             name: [g / tf.cast(tf.maximum(reduced["counts"][name], 1e-30) * scale, g.dtype) for g in gs]
@@ -285,25 +305,6 @@ class TrainStep:
         if self.scale.active:
             finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for gs in gradients.values() for g in gs])
         return {**reduced, "gradients": gradients, "finite": finite}
-
-    def _all_reduce(self, context, sums):
-        """The one collective of a step: everything goes as float32, so that it can be packed together.
-
-        Gradients alone may travel in a shorter type, as a second collective.
-        """
-        sums = {**sums, "digest": order.to_pieces(sums["digest"])}
-        flat = tf.nest.flatten(sums)
-        short = tf.bfloat16 if self.arithmetic.reduce_dtype == "bfloat16" else tf.float32
-        gradients = {id(g) for g in tf.nest.flatten(sums["gradients"])}
-        types = [short if id(tensor) in gradients else tf.float32 for tensor in flat]
-        reduced: list = [None] * len(flat)
-        for dtype in dict.fromkeys(types):
-            which = [i for i, t in enumerate(types) if t == dtype]
-            together = context.all_reduce(tf.distribute.ReduceOp.SUM, [tf.cast(flat[i], dtype) for i in which])
-            for i, tensor in zip(which, together, strict=True):
-                reduced[i] = tf.cast(tensor, flat[i].dtype)
-        reduced = tf.nest.pack_sequence_as(sums, reduced)
-        return {**reduced, "digest": order.from_pieces(reduced["digest"])}
 
     def _shard(self, shard, update, part, number, before):
         """What one shard adds to the sums; leaves the moving statistics as they were `before`."""
