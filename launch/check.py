@@ -16,6 +16,7 @@ _REPLICAS = 2
 _EXPLANATIONS = {
     "every example twice": "the mean loss changes with the number of examples in a batch: the task divides by the "
     "batch size itself, or mixes examples",
+    "padding": "examples that are not valid count: multiply values and counts by batch['valid']",
     "losses": "random numbers that do not come from the layers or from `seed`, or arithmetic that depends on the "
     "replica",
 }

@@ -200,9 +200,9 @@ def test_the_average_follows_the_weights(new_step, digits):
         elif steps == 16:
             average = {name: decay * value + (1 - decay) * weights[name] for name, value in average.items()}
     for name, value in average.items():
-        np.testing.assert_allclose(examples.values(step)[f"average/{name}"], value, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(examples.values(step)[f"average/loss/{name}"], value, rtol=1e-5, atol=1e-6)
     with step.average.in_place():
-        assert all((v == examples.values(step)[f"average/{n}"]).all() for n, v in examples.weights(step).items())
+        assert all((v == examples.values(step)[f"average/loss/{n}"]).all() for n, v in examples.weights(step).items())
     assert all((v == weights[n]).all() for n, v in examples.weights(step).items())
 
 
@@ -325,3 +325,29 @@ def test_variables_of_one_name_are_refused(new_step):
     new_step(examples.classifier(twins), data)[0].variables()
     with pytest.raises(UsageError, match="two variables are called 'model/twin/kernel': give the layers names"):
         new_step(examples.classifier(Model), data)[0].variables()
+
+
+def test_an_objective_on_a_schedule_reports_its_norm(new_step, digits):
+    data = {"x": digits[0][:64], "y": digits[1][:64]}
+    step, source = new_step(examples.Autoencoder(every=3), data)
+    step.train(source.open(0).take(5))  # the last step in which it was due is the fourth
+    found = step.read().hyperparameters
+    assert found["gradient_norm/code"] > 0 and found["gradient_norm/image"] > 0
+
+
+def test_models_of_equal_names_are_averaged_apart(new_step, digits):
+    class Twins(examples.Autoencoder):
+        def build(self, fields):
+            parts = super().build(fields)
+            names = [v.path for o in parts.objectives for v in o.variables]
+            for objective in parts.objectives:
+                for v in objective.variables:
+                    v._path = v.path.replace("encoder", "twin").replace("decoder", "twin").replace("dense_1", "dense")
+            assert len({v.path for o in parts.objectives for v in o.variables}) < len(names)
+            return parts
+
+    data = {"x": digits[0][:64], "y": digits[1][:64]}
+    step, source = new_step(Twins(every=1), data, average_decay=0.9)
+    step.train(source.open(0).take(2))
+    trained = sum(len(o.variables) for o in step.parts.objectives)
+    assert len([name for name in step.variables() if name.startswith("average/")]) == trained

@@ -21,7 +21,7 @@ class Average:
 
     def __init__(self, decay: float, parts: Parts):
         self._rate = 1.0 - decay**_PERIOD
-        self._weights = {v.path: v for objective in parts.objectives for v in objective.variables}
+        self._weights = {f"{o.name}/{v.path}": v for o in parts.objectives for v in o.variables}
         self._averages = {
             path: tf.Variable(
                 v.value.read_value(), trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA

@@ -35,6 +35,11 @@ def statistics(models: Iterable[keras.Model]) -> list[keras.Variable]:
     return list(found.values())
 
 
+def stateful_layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
+    """Layers that carry something from one batch to the next, as recurrent ones may."""
+    return [layer for layer in _layers(models) if getattr(layer, "stateful", False)]
+
+
 def leaf_layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
     """The layers that compute something themselves: no containers, no input placeholders."""
     return [

@@ -8,7 +8,9 @@ import tensorflow as tf
 from trainer.data import order
 
 
-def all_reduce(context: tf.distribute.ReplicaContext, sums: Mapping[str, Any], gradients_as: tf.DType) -> dict[str, Any]:
+def all_reduce(
+    context: tf.distribute.ReplicaContext, sums: Mapping[str, Any], gradients_as: tf.DType
+) -> dict[str, Any]:
     """Returns `sums`, added up over all replicas, in the types they came in.
 
     Everything goes as float32, so that it can be packed together; gradients alone may travel in a shorter type, as a
@@ -29,5 +31,5 @@ def all_reduce(context: tf.distribute.ReplicaContext, sums: Mapping[str, Any], g
         together = context.all_reduce(tf.distribute.ReduceOp.SUM, [tf.cast(flat[i], dtype) for i in which])
         for i, tensor in zip(which, together, strict=True):
             reduced[i] = tf.cast(tensor, flat[i].dtype)
-    reduced = tf.nest.pack_sequence_as(sums, reduced)
-    return {**reduced, "digest": order.from_pieces(reduced["digest"])}
+    packed: dict[str, Any] = tf.nest.pack_sequence_as(sums, reduced)
+    return {**packed, "digest": order.from_pieces(packed["digest"])}

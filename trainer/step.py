@@ -10,7 +10,7 @@ Knows nothing of where batches come from, when to stop, evaluate or save.
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -24,7 +24,7 @@ from trainer.data.source import Field
 from trainer.errors import UsageError
 from trainer.loss_scale import LossScale
 from trainer.tasks.protocol import Objective, Task
-from trainer.totals import Totals, counter
+from trainer.totals import Totals, counter, scalar
 
 
 class Numbers(NamedTuple):
@@ -71,17 +71,25 @@ class TrainStep:
                 optimizers.prepare(objective)
             self.metrics = dict(task.metrics())
             names = [objective.name for objective in self.parts.objectives]
+            if clash := set(names) & set(self.metrics):
+                raise UsageError(
+                    f"a metric has the name of an objective, '{clash.pop()}': give the metric another name"
+                )
             self.step, self.digest, self.skipped = (counter(tf.int64) for _ in range(3))
             self.totals = Totals(names)
             self.gradient_norms = {name: counter(tf.float32) for name in names}
             self.average = Average.of(arithmetic.average_decay, self.parts)
             self.scale = LossScale.of(arithmetic.precision)
+        for layer in keras_internals.stateful_layers(self.parts.models.values()):
+            raise UsageError(
+                f"the layer '{layer.name}' is stateful: what it carries from batch to batch would depend on how a "
+                f"batch is cut; make it with stateful = False"
+            )
         self._seeds = keras_internals.seed_variables(self.parts.models.values())
-        self._statistics = keras_internals.statistics(self.parts.models.values())
+        self.statistics = keras_internals.statistics(self.parts.models.values())
         self.xla = arithmetic.xla
         self._alone = layout.replicas == 1
         self._compiled: Callable | None = None
-        self._probe: Callable | None = None
         self._read = tf.function(self._read_variables, autograph=False)
 
     # What the loop calls.
@@ -105,48 +113,6 @@ class TrainStep:
         means = {name: total / count if count else 0.0 for name, (total, count) in totals["epoch"].items()}
         return Numbers(totals["recent"], means | metrics, hyperparameters, bool(finite))
 
-    def probe(self, segment: Segment) -> dict[str, Any]:
-        """What the first step of a segment would do to the weights, without doing it; only metrics move.
-
-        gradients: by objective and variable path.  losses: by objective.  statistics: changes of the moving ones.
-        """
-        if self._probe is None:
-            self._probe = self._probe_function()
-        reduced = self._first(self._probe(segment.block, segment.start))
-        gradients = {
-            f"{o.name}/{v.path}": g.numpy()
-            for o in self.parts.objectives
-            for v, g in zip(o.variables, reduced["gradients"][o.name], strict=True)
-        }
-        losses = {name: (total / reduced["counts"][name]).numpy() for name, total in reduced["losses"].items()}
-        moved = zip(self._statistics, reduced["moved"], strict=True)
-        statistics = {v.path: (change / reduced["shards"]).numpy() for v, change in moved}
-        return {"gradients": gradients, "losses": losses, "statistics": statistics}
-
-    def _probe_function(self):
-        shard, update = self._functions(xla=False)
-
-        @functools.partial(tf.function, autograph=False)
-        def probe(block, i):
-            with self._algorithm(xla=False):
-                return self.strategy.run(self._reduced, args=(shard, update, block, i))
-
-        return probe
-
-    def mean_losses(self, batch: Mapping[str, tf.Tensor], draw: int) -> dict[str, float]:
-        """The mean training losses of a batch of any size, as one shard, with the random numbers of a `draw`."""
-
-        def losses():
-            self._seed(tf.constant(0, tf.int64), draw)
-            found, _ = self.task.losses(batch, randomness.fold(self.seed, 0, draw, 0))
-            return {
-                o.name: tf.reduce_sum(found[o.name].values) / tf.reduce_sum(found[o.name].counts) + found[o.name].shared
-                for o in self.parts.objectives
-            }
-
-        means = self._first(tf.function(lambda: self.strategy.run(losses))())
-        return {name: float(mean.numpy()) for name, mean in means.items()}
-
     def variables(self) -> dict[str, tf.Variable]:
         """Every variable that must survive, by a name that does not depend on positions in lists."""
         named = {"step": self.step, "input/digest": self.digest, "skipped_steps": self.skipped}
@@ -168,9 +134,9 @@ class TrainStep:
             suffix = "" if len(self.parts.objectives) == 1 else f"/{objective.name}"
             hyperparameters[f"learning_rate{suffix}"] = tf.convert_to_tensor(objective.optimizer.learning_rate)
             hyperparameters[f"gradient_norm{suffix}"] = self.gradient_norms[objective.name].read_value()
-        metrics = {name: metric.result() for name, metric in self.metrics.items()}
+        metrics = {name: scalar(name, metric.result()) for name, metric in self.metrics.items()}
         weights = [v.value.read_value() for objective in self.parts.objectives for v in objective.variables]
-        weights += [v.value.read_value() for v in self._statistics]
+        weights += [v.value.read_value() for v in self.statistics]
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(weight)) for weight in weights])
         return self.totals.read(), metrics, hyperparameters, finite
 
@@ -185,7 +151,7 @@ class TrainStep:
         if self.xla is None:
             self.xla = False
             if xla_pays(self.parts.models.values()):
-                shard, update = self._functions(xla=True)
+                shard, update = self.functions(xla=True)
                 compiled = self._loop(True, shard, update)
                 try:
                     self._try(compiled, shard, update, segment)
@@ -193,11 +159,11 @@ class TrainStep:
                     return compiled
                 except tf.errors.OpError:
                     pass
-        return self._loop(self.xla, *self._functions(self.xla))
+        return self._loop(self.xla, *self.functions(self.xla))
 
     def _loop(self, xla: bool, shard: Callable, update: Callable) -> Callable:
         def train_block(block, start, stop):
-            with self._algorithm(xla):
+            with algorithm(xla):
                 i = start
                 while i < stop:  # not tf.range, whose ends XLA would compile in: one program for each length
                     self._train_one(shard, update, block, i, i == stop - 1)
@@ -206,7 +172,7 @@ class TrainStep:
         # On one replica XLA has the whole block, optimizer and all; on several it has what stays within a replica.
         return tf.function(train_block, jit_compile=xla and self._alone)
 
-    def _functions(self, xla: bool) -> tuple[Callable, Callable]:
+    def functions(self, xla: bool) -> tuple[Callable, Callable]:
         """A shard's forward and backward, and its part in the metrics: all of a step that needs no other replica.
 
         Functions of their own, because a task may be written for AutoGraph and the step itself is not.
@@ -230,7 +196,7 @@ class TrainStep:
 
         @functools.partial(tf.function, autograph=False)
         def trial(block, i):
-            with self._algorithm(xla=True):
+            with algorithm(xla=True):
                 self.strategy.run(first_shard, args=(block, i))
 
         before = {name: v.read_value().numpy() for name, v in self.variables().items()}
@@ -240,16 +206,12 @@ class TrainStep:
             for name, variable in self.variables().items():
                 variable.assign(before[name])
 
-    def _algorithm(self, xla: bool):
-        """XLA and plain graphs draw different bits, so the choice is the run's, not the number of replicas'."""
-        return randomness.algorithm("threefry" if xla else "philox")
-
     # One step, in cross-replica context.
 
     @tf.autograph.experimental.do_not_convert
     def _train_one(self, shard, update, block, i, last) -> None:
-        reduced = self.strategy.run(self._reduced, args=(shard, update, block, i))
-        losses, counts, finite, digest = (self._first(reduced[key]) for key in ("losses", "counts", "finite", "digest"))
+        reduced = self.strategy.run(self.reduced, args=(shard, update, block, i))
+        losses, counts, finite, digest = (self.first(reduced[key]) for key in ("losses", "counts", "finite", "digest"))
 
         def apply():
             self.strategy.run(self._move_statistics, args=(reduced["moved"], reduced["shards"]))
@@ -270,26 +232,28 @@ class TrainStep:
 
     def _apply(self, objective: Objective, reduced, last) -> None:
         def apply():
-            norm = self.strategy.run(self._optimize, args=(objective, reduced["gradients"][objective.name], last))
-            self.gradient_norms[objective.name].assign(self._first(norm))
+            # An objective that is not due in the last step would otherwise never report its norm.
+            read = last if objective.every == 1 else tf.constant(True)
+            norm = self.strategy.run(self._optimize, args=(objective, reduced["gradients"][objective.name], read))
+            self.gradient_norms[objective.name].assign(self.first(norm))
 
         if objective.every == 1:
             apply()
         else:
             tf.cond(self.step % objective.every == 0, apply, lambda: None)
 
-    def _first(self, per_replica):
+    def first(self, per_replica):
         """Any replica's value of what the all-reduce has made equal."""
         return tf.nest.map_structure(lambda value: self.strategy.experimental_local_results(value)[0], per_replica)
 
     # One step, in replica context.
 
-    def _reduced(self, shard, update, block, i):
+    def reduced(self, shard, update, block, i):
         """This replica's shards, forward and backward, summed over all replicas."""
         context = tf.distribute.get_replica_context()
         batch = tf.nest.map_structure(lambda tensor: tensor[i], block)
         first_shard = context.replica_id_in_sync_group * self.layout.slots
-        before = [v.value.read_value() for v in self._statistics]
+        before = [v.value.read_value() for v in self.statistics]
         sums = None
         for slot in range(self.layout.slots):
             part = tf.nest.map_structure(lambda tensor, slot=slot: tensor[slot], batch)
@@ -303,22 +267,29 @@ class TrainStep:
         }
         finite = tf.constant(True)
         if self.scale.active:
-            finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for gs in gradients.values() for g in gs])
+            # An objective that is not due cannot do any harm.
+            finite = tf.reduce_all(
+                [
+                    tf.reduce_all(tf.math.is_finite(g)) | (self.step.read_value() % o.every != 0)
+                    for o in self.parts.objectives
+                    for g in gradients[o.name]
+                ]
+            )
         return {**reduced, "gradients": gradients, "finite": finite}
 
     def _shard(self, shard, update, part, number, before):
         """What one shard adds to the sums; leaves the moving statistics as they were `before`."""
         step = self.step.read_value()
-        self._seed(step, number)
+        self.seed_layers(step, number)
         sums, outputs = shard(part, randomness.fold(self.seed, step, number, 0))
         update(part, outputs)
         # A shard of nothing but padding has statistics of nothing.
         filled = tf.cast(tf.reduce_any(part["valid"] > 0), tf.float32)
         moved = [
             tf.cast(filled, old.dtype) * (v.value.read_value() - old)
-            for v, old in zip(self._statistics, before, strict=True)
+            for v, old in zip(self.statistics, before, strict=True)
         ]
-        for v, old in zip(self._statistics, before, strict=True):
+        for v, old in zip(self.statistics, before, strict=True):
             v.value.assign(old)
         size = self.layout.shard_size
         place = tf.cast(number * size, tf.int64) + tf.range(size, dtype=tf.int64)
@@ -326,7 +297,7 @@ class TrainStep:
         digest = tf.reduce_sum(tf.where(part["valid"] > 0, hashed, tf.zeros_like(hashed)))
         return {**sums, "moved": moved, "shards": filled, "digest": digest}
 
-    def _seed(self, step, number) -> None:
+    def seed_layers(self, step, number) -> None:
         """Makes what the layers draw next a function of the step and the shard."""
         for i, state in enumerate(self._seeds):
             state.value.assign(tf.cast(randomness.fold(self.seed, step, number, i + 1), state.value.dtype))
@@ -357,18 +328,23 @@ class TrainStep:
 
     def _move_statistics(self, moved, shards):
         """Moving statistics change by the mean of what the shards would have changed them by."""
-        for v, change in zip(self._statistics, moved, strict=True):
+        for v, change in zip(self.statistics, moved, strict=True):
             v.value.assign(v.value.read_value() + change / tf.cast(shards, change.dtype))
 
-    def _optimize(self, objective: Objective, gradients, last):
+    def _optimize(self, objective: Objective, gradients, read):
         clip = self.arithmetic.clip_norm
         if clip is not None:
             gradients, norm = tf.clip_by_global_norm(gradients, clip)
         else:
             # Reading every gradient once more costs a tenth of a small step, so only for the step that is reported.
-            norm = tf.cond(last, lambda: tf.linalg.global_norm(gradients), lambda: tf.constant(0.0))
+            norm = tf.cond(read, lambda: tf.linalg.global_norm(gradients), lambda: tf.constant(0.0))
         objective.optimizer.apply(gradients, list(objective.variables))
         return tf.cast(norm, tf.float32)
+
+
+def algorithm(xla: bool):
+    """XLA and plain graphs draw different bits, so the choice is the run's, not the number of replicas'."""
+    return randomness.algorithm("threefry" if xla else "philox")
 
 
 def _by_path(prefix: str, variables: Iterable[keras.Variable]) -> dict[str, tf.Variable]:

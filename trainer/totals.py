@@ -1,8 +1,10 @@
-"""Sums of losses over steps: since the epoch began, and since the last report."""
+"""Sums over steps, since the epoch began and since the last report, and the numbers that metrics make of theirs."""
 
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
+
+from trainer.errors import UsageError
 
 
 def counter(dtype: tf.DType) -> tf.Variable:
@@ -50,3 +52,12 @@ def _reset(totals: Mapping[str, tuple[tf.Variable, tf.Variable]]) -> None:
     for pair in totals.values():
         for variable in pair:
             variable.assign(tf.zeros_like(variable))
+
+
+def scalar(name: str, result: tf.Tensor) -> tf.Tensor:
+    """Returns a metric's result, which can be shown and compared if it is one number; raises UsageError if not."""
+    if tf.convert_to_tensor(result).shape.rank != 0:
+        raise UsageError(
+            f"the metric '{name}' has more than one number: let it average them, or write a metric for each"
+        )
+    return result

@@ -17,13 +17,14 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.data.pipeline import Input
+from trainer.probe import Probe
 from trainer.state import TrainState
 
 if TYPE_CHECKING:
     from trainer.experiment import Experiment
 
 _STEPS = 6
-_DRAWS = 8
+_DRAWS = 32
 _TOLERANCE = 1e-5
 
 
@@ -40,30 +41,33 @@ def run(experiment: "Experiment") -> int:
 
 def _lead(experiment: "Experiment", reference: Path) -> dict[str, Any]:
     """Records the first steps and the last of the epoch, whose batch may be short; keeps the states they start from."""
-    step, state, states, record = experiment.step, TrainState(experiment.step), {}, {}
+    step, probe, states, record = experiment.step, Probe(experiment.step), {}, {}
+    state = TrainState(step)
     last = experiment.order.steps_per_epoch - 1
     for number in sorted({*range(_STEPS), last}):
         values = state.read() | {"step": np.asarray(number, np.int64)}
         states[number] = values
-        record[number] = _record(experiment, state, number, values)
+        record[number] = _record(experiment, probe, state, number, values)
         state.assign(values)
         step.train(_input(experiment).open(number).take(1))
-    record["doubled"] = _doubled(experiment)
+    record["repeated"] = _repeated(experiment, probe)
     reference.write_bytes(pickle.dumps(states))
     return record
 
 
 def _follow(experiment: "Experiment", reference: Path) -> dict[str, Any]:
-    state = TrainState(experiment.step)
+    state, probe = TrainState(experiment.step), Probe(experiment.step)
     states = pickle.loads(reference.read_bytes())
-    return {number: _record(experiment, state, number, values) for number, values in states.items()}
+    return {number: _record(experiment, probe, state, number, values) for number, values in states.items()}
 
 
-def _record(experiment: "Experiment", state: TrainState, number: int, values: Mapping[str, np.ndarray]):
+def _record(
+    experiment: "Experiment", probe: Probe, state: TrainState, number: int, values: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
     state.assign(values)
     experiment.step.reset_epoch()
     segment = next(_input(experiment).open(number).take(1))
-    found = experiment.step.probe(segment)
+    found = probe.first_step(segment)
     metrics = experiment.step.read().metrics
     return found | {"metrics": {name: metrics[name] for name in experiment.step.metrics}}
 
@@ -72,17 +76,17 @@ def _input(experiment: "Experiment") -> Input:
     return Input(experiment.splits.train, experiment.order, experiment.layout, experiment.strategy)
 
 
-def _doubled(experiment: "Experiment") -> dict[str, list[list[float]]]:
-    """Mean losses of some examples, and of the same examples all given twice, for several draws of random numbers."""
+def _repeated(experiment: "Experiment", probe: Probe) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Losses of some examples; of the same all given twice; and of the same with as much padding behind them.
+
+    Copies leave batch statistics as they are, whether they count or not.
+    """
     segment = next(_input(experiment).open(0).take(1))
     batch = {name: tensor[int(segment.start)][0] for name, tensor in segment.block.items()}
     twice = {name: tf.concat([tensor, tensor], axis=0) for name, tensor in batch.items()}
-    found: dict[str, list[list[float]]] = {}
-    for which, examples in enumerate((batch, twice)):
-        for draw in range(_DRAWS):
-            for name, mean in experiment.step.mean_losses(examples, draw).items():
-                found.setdefault(name, [[], []])[which].append(mean)
-    return found
+    padded = twice | {"valid": tf.concat([batch["valid"], tf.zeros_like(batch["valid"])], axis=0)}
+    batches = {"once": batch, "twice": twice, "padded": padded}
+    return {name: probe.losses_of(examples, _DRAWS) for name, examples in batches.items()}
 
 
 class Difference(NamedTuple):
@@ -97,10 +101,11 @@ class Difference(NamedTuple):
 def compare(folder: Path, replicas: int) -> list[Difference]:
     """Compares the records of one and of `replicas` replicas, quantity by quantity."""
     one, many = (pickle.loads((folder / f"replicas_{n}.pkl").read_bytes()) for n in (1, replicas))
-    doubled = one.pop("doubled")
+    repeated = one.pop("repeated")
     return [
         *(_compare(one, many, kind) for kind in ("losses", "gradients", "statistics", "metrics") if one[0][kind]),
-        _compare_doubled(doubled),
+        _compare_repeated("every example twice", repeated["once"], repeated["twice"], 2.0),
+        _compare_repeated("padding", repeated["once"], repeated["padded"], 1.0),
     ]
 
 
@@ -118,18 +123,21 @@ def _compare(one: Mapping, many: Mapping, kind: str) -> Difference:
     return worst
 
 
-def _compare_doubled(doubled: Mapping[str, list[list[float]]]) -> Difference:
-    """Beyond rounding and beyond what draws of random numbers explain (five standard errors)."""
+def _compare_repeated(quantity: str, once: Mapping, again: Mapping, times: float) -> Difference:
+    """Means beyond rounding and beyond what draws of random numbers explain (five standard errors), and counts."""
 
     def measured() -> Iterator[tuple[float, str, bool]]:
-        for name, (once, twice) in doubled.items():
-            difference = abs(statistics.fmean(twice) - statistics.fmean(once))
-            size = abs(statistics.fmean(once))
-            error = math.sqrt((statistics.variance(once) + statistics.variance(twice)) / _DRAWS)
+        for name in once:
+            (means, counts), (others, other_counts) = (zip(*pairs, strict=True) for pairs in (once[name], again[name]))
+            difference, size = abs(statistics.fmean(others) - statistics.fmean(means)), abs(statistics.fmean(means))
+            error = math.sqrt((statistics.variance(means) + statistics.variance(others)) / _DRAWS)
             yield difference / size if size else difference, name, difference <= _TOLERANCE * size + 5 * error
+            expected = times * counts[0]
+            wrong = abs(other_counts[0] - expected) / expected
+            yield wrong, f"the count of {name}", wrong <= _TOLERANCE
 
     relative, name, agrees = max(measured(), key=lambda found: (not found[2], found[0]))
-    return Difference("every example twice", relative, name, agrees)
+    return Difference(quantity, relative, name, agrees)
 
 
 def _norm(arrays) -> float:
