@@ -1,4 +1,12 @@
-"""The exceptions that a person can act on without reading a traceback."""
+"""The exceptions that a person can act on without reading a traceback, and what to make of those of user code."""
+
+import contextlib
+import os
+import traceback
+from collections.abc import Iterator
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_NOT_THE_USERS = (_HERE, os.path.join(os.path.dirname(_HERE), "launch"), "site-packages", "dist-packages")
 
 
 class _Told(Exception):
@@ -18,3 +26,31 @@ class UsageError(_Told):
 
 class TrainingError(_Told):
     """A failure while running that needs no traceback to be understood; the process exits with 1."""
+
+
+@contextlib.contextmanager
+def building(what: str) -> Iterator[None]:
+    """Within this context, whatever the factories of a configuration raise is wrong configuration or input."""
+    try:
+        yield
+    except (UsageError, TrainingError):
+        raise
+    except Exception as error:
+        # gin adds lines on each of its calls that the error passes.
+        said = " ".join(str(error).split("\n  In call to configurable")[0].split())
+        where = f"{place(error)}: {_frame(error).line}"
+        raise UsageError(f"{what} cannot be made: {type(error).__name__}: {said} (at {where})") from error
+
+
+def place(error: BaseException) -> str:
+    """'file:line' of the user's own code that led to an error; of the innermost code, if none of it is the user's."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frame = _frame(error)
+    return f"{frame.filename}:{frame.lineno}"
+
+
+def _frame(error: BaseException) -> traceback.FrameSummary:
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    own = [frame for frame in frames if not any(part in frame.filename for part in _NOT_THE_USERS)]
+    return (own or frames)[-1]

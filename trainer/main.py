@@ -46,6 +46,11 @@ def parse(argv: list[str]) -> local.Flags | None:
         raise UsageError(f"{error}") from error
     if rest:
         raise UsageError(f"unexpected argument {rest[0]!r}: every option has a name, as in --gin_file={rest[0]}")
+    for name, modes in {"input": ("predict",), "output": ("predict", "evaluate")}.items():
+        if getattr(FLAGS, name) is not None and FLAGS.mode not in modes:
+            raise UsageError(
+                f"--{name} has no effect with --mode={FLAGS.mode}, only with {' or '.join(modes)}: drop it"
+            )
     if not FLAGS.run_dir and FLAGS.mode != "check":
         raise UsageError("--run_dir is required: name a directory for the run")
     return local.Flags(*(getattr(FLAGS, name) for name in local.Flags._fields))

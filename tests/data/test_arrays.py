@@ -43,17 +43,21 @@ def test_any_rank_trains_in_the_type_it_has(new_step, rank):
 
 
 def test_reading_gathers_by_index():
-    source = Arrays({"x": np.arange(12).reshape(6, 2), "y": np.array(list("abcdef"))})
+    source = Arrays({"x": np.arange(12).reshape(6, 2), "y": np.linspace(0, 1, 6)})
     read = source.read([4, 0, 4])
     assert read["x"].numpy().tolist() == [[8, 9], [0, 1], [8, 9]]
-    assert read["y"].numpy().tolist() == [b"e", b"a", b"e"]
+    assert read["y"].numpy().tolist() == [0.8, 0.0, 0.8]
     assert len(source) == 6 and source.fields["x"].shape == (2,)
 
 
-def test_fields_know_the_range_of_labels_alone():
-    fields = Arrays({"y": np.array([3, -1, 7]), "x": np.zeros((3, 2), np.uint8), "z": np.zeros(3)}).fields
-    assert fields["y"][2:] == (-1, 7)
-    assert fields["x"][2:] == fields["z"][2:] == (None, None)
+def test_fields_know_the_range_of_whole_numbers():
+    """Labels come as [N], [N, 1] and [N, tokens], and as floats."""
+    labels = np.array([3, -1, 7])
+    arrays = {"y": labels, "column": labels[:, None], "tokens": np.tile(labels[:, None], 2), "float": labels * 1.0}
+    others = {"half": np.array([0.5, 1, 2]), "vectors": np.ones((3, 2)), "nan": np.array([1, np.nan, 2])}
+    fields = Arrays(arrays | others).fields
+    assert {fields[name][2:] for name in arrays} == {(-1, 7)}
+    assert {fields[name][2:] for name in others} == {(None, None)}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,10 @@ def test_fields_know_the_range_of_labels_alone():
         ({"x": np.zeros((3, 2)), "y": np.zeros(2)}, "unequal length: 'x' 3, 'y' 2"),
         ({"x": np.zeros((0, 2))}, "is empty"),
         ({"x": np.array([{}, []], object)}, "'x' is not an array of examples .*object"),
-        ({"x": np.float32(1)}, "'x' is not an array of examples .rank 0"),
+        ({"x": np.float32(1)}, "'x' is not an array of examples .*rank 0"),
+        ({"x": np.array(["a", "b"])}, "'x' is not an array of examples that are numbers .*<U1"),
+        ({"x": np.zeros(2, "datetime64[s]")}, "'x' is not an array of examples that are numbers .*datetime64"),
+        ({"x": [[1, 2], [3]]}, "'x' is no array.*give all examples one shape"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused(data, message):

@@ -11,7 +11,7 @@ from trainer.errors import UsageError
 
 def test_digits_come_with_a_package(splits, digits):
     assert (len(splits.train), splits.validation, len(splits.test)) == (4000, None, 1000)
-    assert splits.train.fields["x"] == ((28, 28), "uint8", None, None)
+    assert splits.train.fields["x"] == ((28, 28), "uint8", 0, 255)
     assert splits.train.fields["y"][2:] == (0, 9)
     x, y = digits
     assert x.max() == 255

@@ -45,15 +45,34 @@ PARAMS = {
     "a macro that is misspelt": (["EPOCH = 3"], ["EPOCH", "did you mean EPOCHS?"]),
     "a parameter that is misspelt": (["experiment.run.sed = 3"], ["sed", "did you mean seed?"]),
     "steps as a word": (["experiment.run.steps = 'ten'"], ["run.steps", "'ten'", "int"]),
-    "batch size 0": (["BATCH_SIZE = 0"], ["batch_size = 0", "at least 1"]),
+    "batch size 0": (["BATCH_SIZE = 0"], ["batch_size = 0", "from 1 to"]),
     "batch size as a word": (["BATCH_SIZE = 'many'"], ["BATCH_SIZE", "batch_size", "int"]),
-    "epochs 0": (["EPOCHS = 0"], ["epochs = 0", "at least 1"]),
+    "epochs 0": (["EPOCHS = 0"], ["epochs = 0", "from 1 to"]),
     "epochs and steps": (["experiment.run.steps = 10"], ["epochs", "steps", "one of"]),
     "neither epochs nor steps": (["experiment.run.epochs = None"], ["epochs", "steps", "one of"]),
     "no shards": (["SHARDS = 0"], ["shards = 0", "at least 1"]),
     "more shards than examples": (["SHARDS = 33"], ["shards = 33", "batch_size = 32"]),
     "a period of 0": (["CHECKPOINT_EVERY = 0"], ["Checkpoint.every = 0", "at least 1"]),
     "an unknown split": (["evaluate.Evaluate.split = 'x'"], ["Evaluate.split = 'x'", "test"]),
+    "a negative seed": (["SEED = -1"], ["seed = -1", "from 0 to 4,294,967,295"]),
+    "no end of steps": (
+        ["experiment.run.epochs = None", "experiment.run.steps = 100000000000000000000"],
+        ["steps = 1000", "from 1 to"],
+    ),
+    "a rate that Keras refuses": (["LEARNING_RATE = None"], ["the task cannot be made", "Error"]),
+    "a loss with ()": (
+        ["supervised.Supervised.loss = @keras.losses.SparseCategoricalCrossentropy()"],
+        ["Supervised.loss", "()"],
+    ),
+    "a loader that fails": (["digits.train.examples = '7'"], ["digits.train.examples", "int"]),
+    "a data file that is missing": (["arrays.splits.train = @digits.missing"], ["FileNotFoundError", "digits.py:"]),
+    "a monitor that is not there": (
+        [
+            "experiment.run.actions = [@evaluate.Evaluate, @early_stopping.EarlyStopping]",
+            "early_stopping.EarlyStopping.monitor = 'test/los'",
+        ],
+        ["monitor = 'test/los'", "there are: test/loss, test/accuracy"],
+    ),
     "nothing kept": (["checkpoints.Checkpoints.keep = 0"], ["Checkpoints.keep = 0"]),
     "labels outside": (["arrays.splits.train = @digits.labels_outside"], ["labels 'y'", "10", "0 to 9"]),
     "test labels outside": (["arrays.splits.test = @digits.labels_outside"], ["labels 'y'", "10", "0 to 9"]),
@@ -137,13 +156,18 @@ def test_modes_that_need_a_checkpoint(convoy, tmp_path):
 def test_what_predict_cannot_read(convoy, finished, tmp_path):
     wrong_shape = tmp_path / "wrong_shape.npz"
     np.savez(wrong_shape, x=np.zeros((3, 14, 14), np.uint8))
+    wrong_type = tmp_path / "wrong_type.npz"
+    np.savez(wrong_type, x=np.zeros((3, 28, 28)))
     wrong_name = tmp_path / "wrong_name.npz"
     np.savez(wrong_name, image=np.zeros((3, 28, 28), np.uint8))
     for path, says in (
         (tmp_path / "none.npz", ["none.npz"]),
         (wrong_shape, ["'x'", "[14, 14]", "[28, 28]"]),
+        (wrong_type, ["'x'", "float64", "uint8"]),
         (wrong_name, ["--input", "'x'", "image"]),
     ):
         refuse(convoy, "--mode=predict", f"--input={path}", run_dir=finished, says=says)
-    output = tmp_path / "no such folder" / "output.npz"
-    refuse(convoy, "--mode=predict", f"--output={output}", run_dir=finished, says=[f"--output={output}"])
+    for mode in ("--mode=predict", "--mode=evaluate"):
+        for output in (tmp_path / "no such folder" / "output", tmp_path):
+            refuse(convoy, mode, f"--output={output}", run_dir=finished, says=[f"--output={output}"])
+    refuse(convoy, *user_code.SHORT, "--output=x", run_dir=finished, says=["--output has no effect with --mode=train"])

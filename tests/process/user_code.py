@@ -52,6 +52,10 @@ def empty():
     return {"x": np.zeros((0, 28, 28), np.uint8), "y": np.zeros(0, np.int64)}
 
 
+def missing():
+    return np.load("nowhere.npy")
+
+
 def with_nan():
     x = np.zeros((40, 28, 28), np.float32)
     x[7, 3, 3] = np.nan
@@ -99,6 +103,7 @@ from __gin__ import dynamic_registration
 import digits
 from trainer import experiment
 from trainer.actions import checkpoint
+from trainer.actions import early_stopping
 from trainer.actions import evaluate
 from trainer.actions import log
 from trainer.actions import non_finite

@@ -145,3 +145,76 @@ def test_targets_may_have_a_last_dimension_of_one(shape):
     fields = {"x": Field((3,), "float32"), "y": Field(shape, "int64")}
     for task in (examples.classifier(dense), Supervised(lambda: dense(1), keras.losses.MeanSquaredError, SGD)):
         task.build(fields)
+
+
+@pytest.mark.parametrize(
+    "labels", [lambda y: y[:, None], lambda y: y.astype(np.float32), lambda y: y], ids=["column", "float", "function"]
+)
+def test_labels_outside_the_classes_are_found_in_every_shape(new_step, labels, request):
+    loss = keras.losses.sparse_categorical_crossentropy if "function" in request.node.name else examples.CROSSENTROPY
+    data = vectors() | {"y": labels(np.full(10, 4))}
+    with pytest.raises(UsageError, match="labels 'y' run from 4 to 4, but the model has 4 outputs"):
+        new_step(examples.classifier(dense, loss=loss), data)
+
+
+def test_class_weights_of_labels_in_a_column(new_step):
+    """As many examples as classes, where a comparison of shapes [n, 1] and [classes] would go through."""
+    data, weights = vectors(), {0: 1.0, 1: 5.0, 2: 1.0, 3: 0.0}
+    plain, column = (
+        first_loss(*new_step(examples.classifier(dense, class_weight=weights), data | {"y": y}, batch_size=4))
+        for y in (data["y"], data["y"][:, None])
+    )
+    assert column == pytest.approx(plain, rel=1e-6)
+    with pytest.raises(
+        UsageError, match=r"Supervised.class_weight needs one number an example, but 'y' has shape \[2\]"
+    ):
+        new_step(examples.classifier(dense, class_weight=weights), data | {"y": np.zeros((10, 2), int)})
+    with pytest.raises(UsageError, match=r"Supervised.weight needs one number an example, but 'x' has shape \[3\]"):
+        new_step(examples.classifier(dense, weight="x"), data)
+
+
+def test_evaluation_has_penalties_and_no_class_weights_as_in_keras(new_step):
+    def penalised():
+        return keras.Sequential([layers.Dense(4, kernel_regularizer=keras.regularizers.L2(0.5))])
+
+    data = vectors()
+    task = examples.classifier(penalised, class_weight={0: 100.0})
+    new_step(task, data)
+    found = Evaluator(tf.distribute.get_strategy(), task, NoAverage(), {"test": Arrays(data)}, 4).evaluate("test")
+    task.model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    expected = task.model.evaluate(data["x"], data["y"], batch_size=10, verbose=0, return_dict=True)
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+
+
+def test_metrics_need_names_of_their_own_and_one_number(new_step):
+    def top(k, name):
+        return lambda: keras.metrics.SparseTopKCategoricalAccuracy(k=k, name=name)
+
+    for metrics, says in (
+        ([top(1, "top"), top(2, "top")], "two metrics called 'top'"),
+        ([top(1, "loss")], "a metric has the name of an objective, 'loss'"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            new_step(examples.classifier(dense, metrics=metrics), vectors())
+    one_hot = vectors() | {"y": np.eye(4, dtype=np.float32)[np.arange(10) % 4]}
+    loss = keras.losses.CategoricalCrossentropy(reduction="none")
+    task = examples.classifier(dense, metrics=[lambda: keras.metrics.F1Score(name="f1")], loss=loss)
+    step, source = new_step(task, one_hot)
+    with pytest.raises(UsageError, match="the metric 'f1' has more than one number"):
+        first_loss(step, source)
+
+
+def test_a_loss_that_adds_up_by_itself_is_refused():
+    with pytest.raises(UsageError, match=r"Supervised.loss is a MeanSquaredError.*without the \(\)"):
+        Supervised(dense, keras.losses.MeanSquaredError(), SGD)
+
+
+def test_a_layer_that_carries_something_over_is_refused(new_step):
+    data = {"x": np.zeros((8, 5, 3), np.float32), "y": np.zeros(8, np.int64)}
+    with pytest.raises(UsageError, match="the layer 'memory' is stateful.*stateful = False"):
+        new_step(
+            examples.classifier(lambda: keras.Sequential([
+                keras.Input((5, 3), batch_size=1), layers.LSTM(4, stateful=True, name="memory"), layers.Dense(4),
+            ])),
+            data, batch_size=1,
+        )  # fmt: skip

@@ -4,13 +4,13 @@ import importlib
 import inspect
 import pkgutil
 import sys
-import traceback
 import types
 import typing
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from trainer.config.files import nearest
+from trainer.errors import place
 
 EMPTY = inspect.Parameter.empty
 
@@ -37,11 +37,11 @@ def import_module(name: str) -> None:
     """
     try:
         importlib.import_module(name)
-    except Exception as error:  # a module's code may raise anything
+    except (Exception, SystemExit) as error:  # a module's code may raise anything
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             raise LookupError(f"{error}{_nearest_module(error.name or '')}") from error
         raise LookupError(
-            f"importing {name} failed with {type(error).__name__}: {error} (at {_place(error)})"
+            f"importing {name} failed with {type(error).__name__}: {error} (at {place(error)})"
         ) from error
 
 
@@ -118,10 +118,3 @@ def _nearest_module(name: str) -> str:
     parent, _, last = name.rpartition(".")
     path = getattr(sys.modules.get(parent), "__path__", ()) if parent else None
     return nearest(last, [module.name for module in pkgutil.iter_modules(path)])
-
-
-def _place(error: Exception) -> str:
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    return f"{frames[-1].filename}:{frames[-1].lineno}"

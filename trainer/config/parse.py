@@ -72,7 +72,7 @@ class _Reader:
 
     def file(self, path: Path, including: tuple[Path, ...] = ()) -> None:
         try:
-            content = path.read_bytes().decode()
+            content = path.read_bytes().decode().removeprefix("\ufeff")  # as some editors begin a file
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:

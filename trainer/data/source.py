@@ -54,10 +54,11 @@ class Splits(NamedTuple):
                 if name not in source.fields:
                     raise UsageError(f"the {split} data lacks the field '{name}', which the training data has")
                 other = source.fields[name]
-                if other.shape != field.shape:
+                if (other.shape, other.dtype) != (field.shape, field.dtype):
                     raise UsageError(
-                        f"field '{name}' has examples of shape {list(field.shape)} in the training data and "
-                        f"{list(other.shape)} in the {split} data: correct one of them"
+                        f"field '{name}' has examples of shape {list(field.shape)} and type {field.dtype} in the "
+                        f"training data, of shape {list(other.shape)} and type {other.dtype} in the {split} data: "
+                        f"correct one of them"
                     )
                 low = None if low is None or other.minimum is None else min(low, other.minimum)
                 high = None if high is None or other.maximum is None else max(high, other.maximum)

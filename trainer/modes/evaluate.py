@@ -1,6 +1,7 @@
 """--mode=evaluate: evaluates the newest checkpoint on every held-out split. Changes nothing in the run directory."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,25 @@ if TYPE_CHECKING:
 
 def run(experiment: "Experiment") -> int:
     """Prints losses and metrics of each split; `--output=FILE` also writes them there, as JSON."""
+    output = experiment.invocation.options.get("output")
+    if output:
+        output = writable(output)
     step = restore(experiment)
     results = {split: experiment.evaluator.evaluate(split) for split in experiment.evaluator.sources}
     for split, values in results.items():
         listed = "  ".join(f"{name} {value:.6g}" for name, value in (values or {}).items())
         experiment.invocation.console.say(f"step {step:,}  {split}  {listed}")
-    if output := experiment.invocation.options.get("output"):
-        Path(output).write_text(json.dumps({"step": step, **results}, indent=1) + "\n")
+    if output:
+        output.write_text(json.dumps({"step": step, **results}, indent=1) + "\n")
     return 0
+
+
+def writable(output: str | Path) -> Path:
+    """The file that --output names; raises UsageError if it cannot be one."""
+    path = Path(output).expanduser()
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UsageError(f"--output={output}: name a file in a folder that exists and can be written to")
+    return path
 
 
 def restore(experiment: "Experiment") -> int:

@@ -1,14 +1,14 @@
 """--mode=predict: writes what the newest checkpoint puts out for every example of an input."""
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trainer.data.source import Source
 from trainer.data.sources.arrays import Arrays, load_npz
-from trainer.errors import UsageError
-from trainer.modes.evaluate import restore
+from trainer.errors import UsageError, building
+from trainer.modes.evaluate import restore, writable
 
 if TYPE_CHECKING:
     from trainer.experiment import Experiment
@@ -20,15 +20,17 @@ def run(experiment: "Experiment") -> int:
     `--input=FILE.npz` holds an array for each field the task reads; without it the test split is predicted (validation
     if there is no other). `--output` defaults to RUN_DIR/predictions.npz.
     """
-    step = restore(experiment)
     options, directory = experiment.invocation.options, experiment.invocation.directory
+    output = writable(options["output"]) if options.get("output") else directory.path / "predictions.npz"
     source = _source(experiment, options.get("input"))
-    output = Path(options.get("output") or directory.path / "predictions.npz")
-    if not output.parent.is_dir():
-        raise UsageError(f"--output={output}: there is no folder {output.parent}")
-    outputs = experiment.evaluator.predict(source)
-    with output.open("wb") as file:
+    step = restore(experiment)
+    with building("predictions"):
+        outputs = experiment.evaluator.predict(source)
+    # Whole or not at all, whenever somebody looks.
+    temporary = output.with_name(f".{output.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
         np.savez(file, **outputs)  # type: ignore[arg-type]
+    temporary.replace(output)
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in outputs.items())
     experiment.invocation.console.say(f"step {step:,}  {len(source):,} examples  {shapes}")
     experiment.invocation.console.fact("output", str(output))
@@ -43,12 +45,14 @@ def _source(experiment: "Experiment", path: str | None) -> Source:
         return held_out.get("test") or next(iter(held_out.values()))
     arrays = load_npz(path)
     fields = experiment.splits.train.fields
-    for name, array in arrays.items():
-        if name in fields and array.shape[1:] != fields[name].shape:
+    for name in arrays.keys() & fields.keys():
+        array, field = arrays[name], fields[name]
+        if array.shape[1:] != field.shape or not np.can_cast(array.dtype, field.dtype, "same_kind"):
             raise UsageError(
-                f"--input={path}: '{name}' has examples of shape {list(array.shape[1:])}; the run was trained on "
-                f"{list(fields[name].shape)}"
+                f"--input={path}: '{name}' has examples of shape {list(array.shape[1:])} and type {array.dtype}; the "
+                f"run was trained on {list(field.shape)} and {field.dtype}"
             )
+        arrays[name] = array.astype(field.dtype)
     if not arrays.keys() & fields.keys():
         raise UsageError(
             f"--input={path}: has none of the fields that the run was trained on, {_listed(fields)}; "

@@ -4,6 +4,8 @@ Any model with one input and one output (or a dict of fields as input) and any p
 two objectives are a task of their own.
 """
 
+import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -49,7 +51,8 @@ class Supervised:
       x: the field the model is fed with; a list of names feeds it a dict.
       y: the field it is compared with; equal to `x` for an autoencoder.
       weight: a field of weights, one an example. As in Keras, weights scale the losses and not the divisor.
-      class_weight: class -> weight, for integer targets.
+      class_weight: class -> weight, for integer targets; of training alone, as in Keras. The penalties of regularisers
+        are part of the loss in training and evaluation.
 
     Sequences: where the model's output carries a Keras mask, or the loss has more than one value an example, a token
     is what counts, and masked tokens do not.
@@ -68,6 +71,15 @@ class Supervised:
     ):
         self._make_model, self._make_optimizer, self._make_metrics = model, optimizer, metrics
         self._loss: Callable = loss(reduction="none") if isinstance(loss, type) else loss
+        if getattr(self._loss, "reduction", None) not in (None, "none"):
+            raise UsageError(
+                f"Supervised.loss is a {type(loss).__name__} that adds up a batch by itself: name its class instead, "
+                f"in gin without the ()"
+            )
+        self._sparse = (
+            isinstance(self._loss, keras.losses.SparseCategoricalCrossentropy)
+            or inspect.unwrap(self._loss) is keras.losses.sparse_categorical_crossentropy
+        )
         self._x, self._y, self._weight, self._class_weight = x, y, weight, class_weight
 
     def build(self, fields: Mapping[str, Field]) -> Parts:
@@ -75,6 +87,7 @@ class Supervised:
         for name in [*used, self._y, *([self._weight] if self._weight else [])]:
             if name not in fields:
                 raise UsageError(f"the task uses the field '{name}'; the data has: {', '.join(sorted(fields))}")
+        self._require_one_number(fields)
         self.model = self._make_model()
         example = {name: tf.zeros((1, *fields[name].shape), fields[name].dtype) for name in used}
         output = self.model(self._input(example), training=False)  # builds what is not built yet
@@ -85,9 +98,18 @@ class Supervised:
         objective = Objective("loss", self.model.trainable_variables, self._make_optimizer())
         return Parts([objective], {"model": self.model})
 
+    def _require_one_number(self, fields: Mapping[str, Field]) -> None:
+        """Where more than one number an example would be broadcast against the examples."""
+        for name, purpose in ((self._weight, "weight"), (self._class_weight and self._y, "class_weight")):
+            if name and math.prod(fields[name].shape) != 1:
+                raise UsageError(
+                    f"Supervised.{purpose} needs one number an example, but '{name}' has shape "
+                    f"{list(fields[name].shape)}: use another field, or a task of your own"
+                )
+
     def _require_classes(self, target: Field, output_shape: tf.TensorShape) -> None:
         """Out of range, sparse cross-entropy gives NaN on one device and reads wild memory on another."""
-        if not isinstance(self._loss, keras.losses.SparseCategoricalCrossentropy) or target.minimum is None:
+        if not self._sparse or target.minimum is None:
             return
         classes = output_shape[-1]
         if target.minimum < 0 or target.maximum >= classes:
@@ -99,11 +121,13 @@ class Supervised:
     def _require_shape(self, target: Field, output_shape: tf.TensorShape) -> None:
         """Keras would broadcast shapes that differ, in some losses, and train on nonsense."""
         output = list(output_shape[1:])
-        if isinstance(self._loss, keras.losses.SparseCategoricalCrossentropy):
+        if self._sparse:
             output.pop()
         elif type(self._loss).__name__ not in _ELEMENTWISE:
             return  # what another loss compares is its own business
-        if list(target.shape) not in (output, [*output, 1]) and [*target.shape, 1] != output:
+        # Of tokens, Keras would take the mean over those of an example.
+        single = len(output) == 1 and [*target.shape, 1] == output
+        if list(target.shape) not in (output, [*output, 1]) and not single:
             raise UsageError(
                 f"the target '{self._y}' has shape {list(target.shape)} an example, but the model's output "
                 f"{list(output_shape[1:])} needs {output}: correct the data, the model or the loss"
@@ -120,36 +144,40 @@ class Supervised:
         kept = tf.ones_like(values) if mask is None else tf.reshape(tf.cast(mask, tf.float32), tf.shape(values))
         return values * kept, kept * batch["valid"][:, None]
 
-    def _example_weight(self, batch):
-        weight = batch["valid"]
-        if self._weight:
-            weight *= tf.cast(tf.reshape(batch[self._weight], [-1]), tf.float32)
+    def _class_weights(self, batch):
+        weight = 1.0
         if self._class_weight:
             classes, weights = list(self._class_weight), list(self._class_weight.values())
-            match = tf.cast(batch[self._y], tf.int64)[:, None] == tf.constant(classes, tf.int64)
+            match = tf.cast(tf.reshape(batch[self._y], (-1, 1)), tf.int64) == tf.constant(classes, tf.int64)
             found = tf.reduce_any(match, axis=1)
-            weight *= tf.where(found, tf.reduce_sum(tf.where(match, tf.constant(weights), 0.0), axis=1), 1.0)
+            weight = tf.where(found, tf.reduce_sum(tf.where(match, tf.constant(weights), 0.0), axis=1), 1.0)
         return weight
 
-    def _additive(self, batch, outputs, shared) -> Mapping[str, Loss]:
+    def _additive(self, batch, outputs, weight) -> Mapping[str, Loss]:
         values, counts = self._tokens(batch, outputs)
-        values = tf.reduce_sum(values, axis=1) * self._example_weight(batch)
-        return {"loss": Loss(values, tf.reduce_sum(counts, axis=1), shared)}
+        weight = weight * batch["valid"]
+        if self._weight:
+            weight *= tf.cast(tf.reshape(batch[self._weight], [-1]), tf.float32)
+        shared = tf.add_n([tf.cast(loss, tf.float32) for loss in self.model.losses]) if self.model.losses else 0.0
+        return {"loss": Loss(tf.reduce_sum(values, axis=1) * weight, tf.reduce_sum(counts, axis=1), shared)}
 
     def losses(self, batch, seed):
         outputs = self.model(self._input(batch), training=True)
-        shared = tf.add_n([tf.cast(loss, tf.float32) for loss in self.model.losses]) if self.model.losses else 0.0
-        return self._additive(batch, outputs, shared), _masked(outputs)
+        return self._additive(batch, outputs, self._class_weights(batch)), _masked(outputs)
 
     def outputs(self, batch):
         return self.model(self._input(batch), training=False)
 
     def evaluate(self, batch, outputs):
-        return self._additive(batch, outputs, 0.0)
+        return self._additive(batch, outputs, 1.0)
 
     def metrics(self):
         made = [make() for make in self._make_metrics]
-        return {metric.name: metric for metric in made}
+        names = [metric.name for metric in made]
+        for name in names:
+            if names.count(name) > 1:
+                raise UsageError(f"Supervised.metrics has two metrics called '{name}': give each a name of its own")
+        return dict(zip(names, made, strict=True))
 
     def update(self, metrics, batch, outputs):
         weight = batch["valid"]

@@ -14,6 +14,9 @@ import tensorflow as tf
 from trainer.data.source import Field, Source, Splits
 from trainer.errors import UsageError
 
+# What NumPy and TensorFlow both hold, as NumPy calls it.
+_DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split())
+
 
 class Arrays:
     """A source made of arrays of equal length.
@@ -28,13 +31,14 @@ class Arrays:
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], check_finite: bool = False, name: str = "the data"):
-        self._arrays = {key: np.asarray(array) for key, array in arrays.items()}
+        self._arrays = {key: _array(name, key, array) for key, array in arrays.items()}
         if not self._arrays:
             raise UsageError(f"{name} has no fields")
         for key, array in self._arrays.items():
-            if array.ndim == 0 or array.dtype.hasobject:
+            if array.ndim == 0 or array.dtype.name not in _DTYPES:
                 raise UsageError(
-                    f"{name}: field '{key}' is not an array of examples (rank {array.ndim}, dtype {array.dtype})"
+                    f"{name}: field '{key}' is not an array of examples that are numbers (rank {array.ndim}, dtype "
+                    f"{array.dtype}): convert it, for example to float32 or int64"
                 )
         lengths = {key: len(array) for key, array in self._arrays.items()}
         if len(set(lengths.values())) > 1:
@@ -69,9 +73,18 @@ class Arrays:
         return {key: tf.gather(tensor, indices) for key, tensor in self._tensors.items()}
 
 
+def _array(name: str, key: str, values) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise UsageError(f"{name}: field '{key}' is no array: {error}; give all examples one shape") from error
+
+
 def _field(array: np.ndarray) -> Field:
     bounds: tuple[int | None, int | None] = (None, None)
-    if np.issubdtype(array.dtype, np.integer) and array.ndim == 1:
+    # Labels come as floats too; anything larger than a label is not worth the look.
+    whole = array.dtype.kind in "iu" or (array[0].size == 1 and array.dtype.kind == "f" and (array % 1 == 0).all())
+    if whole and array.size:
         bounds = (int(array.min()), int(array.max()))
     return Field(array.shape[1:], array.dtype.name, *bounds)
 
