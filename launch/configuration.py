@@ -37,12 +37,18 @@ def prepare(
             )
         files = [str(directory.config)]
     configuration, dropped = check.check(parse.read(files, model, strategy, params), ROOT, GIVEN)
-    if mode in ("train", "evaluate", "predict") and directory.config.exists() and not allow_config_change:
+    # A run without a checkpoint has nothing yet that another configuration could spoil.
+    if mode in ("train", "evaluate", "predict") and directory.has_checkpoints() and not allow_config_change:
         _require_equal(directory, configuration)
     return text.text(configuration), dropped
 
 
 def _require_equal(directory: RunDirectory, configuration: Configuration) -> None:
+    if not directory.config.exists():
+        raise UsageError(
+            f"{directory.config} is missing, so nobody can tell whether the run there was started like this: put it "
+            f"back, choose another run_dir, or pass --allow_config_change"
+        )
     started_with, _ = check.check(parse.read([str(directory.config)]), ROOT, GIVEN)
     differing = diff.differences(started_with, configuration, diff.FREE)
     if differing:

@@ -3,13 +3,14 @@
 import json
 import re
 import shutil
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from trainer.checkpoints import Checkpoints
-from trainer.errors import UsageError
+from trainer.errors import TrainingError, UsageError
 
 
 def values(step):
@@ -179,11 +180,15 @@ def test_a_failure_in_the_background_surfaces_at_the_next_call(tmp_path, said):
     checkpoints = Checkpoints(tmp_path / "file", 1, said.append)
     committed = []
     checkpoints.save(10, values(10), {}, lambda: committed.append(10))
-    with pytest.raises(OSError):
+    with pytest.raises(TrainingError, match=rf"{tmp_path}/file, which has [\d,]+ bytes free .*Not a directory.*room"):
         checkpoints.wait()
     checkpoints.wait()  # said once
     checkpoints.save(10, values(10), {}, lambda: committed.append(10))
-    with pytest.raises(OSError):
+    deadline = time.monotonic() + 60
+    while not checkpoints.failed():  # which asks without waiting
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with pytest.raises(TrainingError):
         checkpoints.save(20, values(20), {}, lambda: committed.append(20))
     assert committed == []
 

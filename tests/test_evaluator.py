@@ -1,6 +1,7 @@
 """Evaluation and prediction: exact over every example of a split, on any number of devices."""
 
 import examples
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +10,7 @@ from trainer.averaging import NoAverage
 from trainer.data.sources.arrays import Arrays
 from trainer.evaluator import Evaluator
 from trainer.tasks.protocol import Loss
+from trainer.tasks.supervised import Supervised
 
 
 def expected(logits, labels):
@@ -96,3 +98,35 @@ def test_the_graph_shows_the_model(evaluator):
     evaluator, _, data = evaluator
     names = [operation.name for operation in evaluator.graph(Arrays(data).fields).get_operations()]
     assert "x" in names and any("dense" in name for name in names)
+
+
+def test_a_stop_need_not_wait_for_a_block_of_batches(new_step, digits):
+    """Evaluation is done in calls of a second at most, the first of them a single batch."""
+    seen = []
+
+    class Counting(Supervised):
+        def evaluate(self, batch, outputs):
+            count = tf.py_function(lambda valid: seen.append(len(valid)) or 0.0, [batch["valid"]], tf.float32)
+            loss = super().evaluate(batch, outputs)["loss"]
+            return {"loss": loss._replace(values=loss.values + count)}
+
+    data = {"x": digits[0][:96], "y": digits[1][:96]}
+    step, _ = new_step(Counting(examples.dense_net, examples.CROSSENTROPY, keras.optimizers.SGD), data)
+    evaluator = Evaluator(tf.distribute.get_strategy(), step.task, step.average, {"test": Arrays(data)}, 4)
+    asked = iter([False, True])
+    assert evaluator.evaluate("test", should_stop=lambda: next(asked)) is None
+    assert seen == [4]
+    assert evaluator.names("test") == ["loss"]
+
+
+def test_a_loss_of_which_nothing_counts_is_no_number(new_step, digits):
+    data = {"x": digits[0][:8], "y": digits[1][:8]}
+
+    class Nothing(Supervised):
+        def evaluate(self, batch, outputs):
+            loss = super().evaluate(batch, outputs)["loss"]
+            return {"loss": loss._replace(values=0.0 * loss.values, counts=0.0 * loss.counts)}
+
+    step, _ = new_step(Nothing(examples.dense_net, examples.CROSSENTROPY, keras.optimizers.SGD), data)
+    evaluator = Evaluator(tf.distribute.get_strategy(), step.task, step.average, {"test": Arrays(data)}, 4)
+    assert np.isnan(evaluator.evaluate("test")["loss"])

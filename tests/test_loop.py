@@ -159,7 +159,7 @@ class Silent:
 
 
 def evaluation(results, total, every, stop=lambda: False):
-    context = Context(total, 10, results, Silent(), Silent(), Ledger(0.0), lambda step: None, stop)
+    context = Context(total, 10, results, Silent(), Silent(), Ledger(0.0), lambda step: None, lambda: False, stop)
     return Evaluate(context, every)
 
 

@@ -78,11 +78,11 @@ def test_a_file_is_replaced_whole(tmp_path):
 def test_reports_come_back(tmp_path):
     directory = RunDirectory(tmp_path)
     directory.acquire()
-    directory.write_report({"step": 3, "metrics": {"loss": 0.1}})
+    directory.write_report({"step": 3, "total_steps": 9, "attempts": 1, "metrics": {"loss": 0.1}})
     assert directory.read_report() == json.loads((tmp_path / "report.json").read_text()) != {}
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b'{"status": "finished"}'])
 def test_a_report_that_cannot_be_read_is_named(tmp_path, content):
     (tmp_path / "report.json").write_bytes(content)
     with pytest.raises(UsageError, match=f"{tmp_path}/report.json cannot be read .*: restore or remove it"):

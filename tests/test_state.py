@@ -59,7 +59,7 @@ def test_going_on_from_a_state_gives_the_same_bits(new, net, options):
 def test_names_say_what_a_value_is(new):
     names = set(TrainState(new()[0], [Counter()]).read())
     assert {
-        "step", "input/digest", "models/model/sequential/conv2d/kernel", "average/sequential/conv2d/kernel",
+        "step", "input/digest", "models/model/sequential/conv2d/kernel", "average/loss/sequential/conv2d/kernel",
         "models/model/sequential/batch_normalization/moving_mean", "epoch/loss/sum", "metrics/accuracy/0",
         "optimizers/loss/adam/iteration", "optimizers/loss/adam/sequential_dense_kernel_velocity",
         "actions/Counter/count",
@@ -126,3 +126,13 @@ def test_reading_copies(new):
     kept = {name: np.copy(value) for name, value in saved.items()}
     step.train(source.open(0).take(3))
     assert all((value == kept[name]).all() for name, value in saved.items())
+
+
+def test_two_actions_of_one_name_are_refused_if_they_remember_anything(new):
+    class Plain(Counter):
+        state = Action.state
+
+    step, _ = new()
+    TrainState(step, [Counter(), Plain(), Plain()])
+    with pytest.raises(UsageError, match="actions holds two of 'Counter'"):
+        TrainState(step, [Counter(), Counter()])

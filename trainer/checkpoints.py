@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from trainer.errors import UsageError
+from trainer.errors import TrainingError, UsageError
 
 _FORMAT = 1
 _NAME = re.compile(r"step_(\d{8,})$")
@@ -72,8 +72,20 @@ class Checkpoints:
     def wait(self) -> None:
         """Waits until nothing is being written; raises what went wrong."""
         pending, self._pending = self._pending, None
-        if pending is not None:
+        if pending is None:
+            return
+        try:
             pending.result()
+        except (OSError, tf.errors.OpError) as error:
+            free = shutil.disk_usage(self._directory).free
+            raise TrainingError(
+                f"no checkpoint could be written to {self._directory}, which has {free:,} bytes free ({error}): make "
+                f"room there or mend it; the same command goes on from the newest checkpoint"
+            ) from error
+
+    def failed(self) -> bool:
+        """Whether the checkpoint that was being written has failed; the next `save` or `wait` raises why."""
+        return self._pending is not None and self._pending.done() and self._pending.exception() is not None
 
     def finish(self) -> None:
         """Waits until nothing is being written, after a failure too; tells what went wrong instead of raising it."""
@@ -95,11 +107,14 @@ class Checkpoints:
             try:
                 saved = self._read(step, path)
             except (OSError, ValueError, KeyError, TypeError, IndexError, tf.errors.OpError) as error:
-                where = path
+                if not path.exists():  # a run that goes on meanwhile has newer ones, and removed it
+                    return self.restore(set_bad_aside)
+                kept = "it is left in place"
                 if set_bad_aside:
                     where = _unused(path.with_name(path.name + ".corrupt"))
                     path.rename(where)
-                self._say(f"warning: checkpoint {path.name} is damaged ({error}); it is kept as {where}")
+                    kept = f"it is kept as {where}"
+                self._say(f"warning: checkpoint {path.name} is damaged ({error}); {kept}")
                 continue
             if step != found[0][0]:
                 self._say(f"warning: going back to the checkpoint before it, of step {step:,}")

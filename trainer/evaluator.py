@@ -4,6 +4,8 @@ Handed to actions, so that they never reach into the train step. Decides neither
 the numbers.
 """
 
+import math
+import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -13,7 +15,9 @@ from trainer.averaging import Average, NoAverage
 from trainer.data.order import Order
 from trainer.data.pipeline import Batches, Input, Layout
 from trainer.data.source import Field, Source
+from trainer.pace import Pace
 from trainer.tasks.protocol import Task
+from trainer.totals import scalar
 
 
 class Evaluator:
@@ -40,11 +44,14 @@ class Evaluator:
         with strategy.scope():
             self._metrics = dict(task.metrics())
         self._sums: dict[str, tuple[tf.Variable, tf.Variable]] = {}
+        self._pace, self._compiled = Pace(), False
         self._run_block = tf.function(self._evaluate_block)
         self._run_step = tf.function(self._predict_step)
 
     def evaluate(self, split: str, should_stop: Callable[[], bool] = lambda: False) -> dict[str, float] | None:
         """Returns losses and metrics over the whole split; None if `should_stop` became true on the way.
+
+        A loss of which nothing counts is NaN.
 
         A collective: every rank calls it, with the same split.
         """
@@ -54,13 +61,19 @@ class Evaluator:
             for variable in pair:
                 variable.assign(0)
         with self._average.in_place():
-            batches, steps = self._open(self.sources[split])
-            for segment in batches.take(steps):
+            batches, left = self._open(self.sources[split])
+            while left:
                 if should_stop():
                     return None
-                self._run_block(*segment)
-        losses = {name: float(total.numpy()) / float(count.numpy()) for name, (total, count) in self._sums.items()}
-        return losses | {name: float(metric.result()) for name, metric in self._metrics.items()}
+                steps, started = min(left, self._pace.steps), time.monotonic()
+                for segment in batches.take(steps):
+                    self._run_block(*segment)
+                if self._compiled:
+                    self._pace.measured(steps, time.monotonic() - started)
+                self._compiled, left = True, left - steps
+        sums = {name: (float(total.numpy()), float(count.numpy())) for name, (total, count) in self._sums.items()}
+        losses = {name: total / count if count else math.nan for name, (total, count) in sums.items()}
+        return losses | {name: float(scalar(name, metric.result())) for name, metric in self._metrics.items()}
 
     def predict(self, source: Source) -> dict[str, np.ndarray]:
         """Returns the outputs for every example of the source, in its order; a single output is called 'output'."""
@@ -76,9 +89,17 @@ class Evaluator:
 
     def graph(self, fields: Mapping[str, Field]) -> tf.Graph:
         """The graph of the task's inference on one example: the model, as a person wants to see it."""
-        batch = {name: tf.TensorSpec((1, *field.shape), field.dtype, name) for name, field in fields.items()}
-        batch["valid"] = tf.TensorSpec((1,), tf.float32, "valid")
-        return tf.function(self._task.outputs).get_concrete_function(batch).graph
+        return tf.function(self._task.outputs).get_concrete_function(_one_example(fields)).graph
+
+    def names(self, split: str) -> list[str]:
+        """What an evaluation of the split will find, by name."""
+        found: list[str] = []
+
+        def losses(batch):
+            found.extend(self._task.evaluate(batch, self._task.outputs(batch)))
+
+        tf.function(losses).get_concrete_function(_one_example(self.sources[split].fields))
+        return [*found, *self._metrics]
 
     def _open(self, source: Source) -> tuple[Batches, int]:
         replicas = self._strategy.num_replicas_in_sync
@@ -129,3 +150,9 @@ class Evaluator:
         outputs = self._task.outputs(batch)
         named = outputs if isinstance(outputs, Mapping) else {"output": outputs}
         return dict(named), batch["valid"]
+
+
+def _one_example(fields: Mapping[str, Field]) -> dict[str, tf.TensorSpec]:
+    """What a batch of one looks like."""
+    batch = {name: tf.TensorSpec((1, *field.shape), field.dtype, name) for name, field in fields.items()}
+    return batch | {"valid": tf.TensorSpec((1,), tf.float32, "valid")}

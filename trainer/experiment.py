@@ -4,6 +4,7 @@ Everything that can be wrong with configuration and input is found here, and not
 the parts is a mode's business (modes/), launching and gin are others'.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from trainer.console import Console
 from trainer.data.order import Order
 from trainer.data.pipeline import Layout
 from trainer.data.source import Splits
-from trainer.errors import UsageError
+from trainer.errors import UsageError, building
 from trainer.evaluator import Evaluator
 from trainer.goodput import Ledger
 from trainer.modes import check, evaluate, predict, train
@@ -26,6 +27,8 @@ from trainer.signals import Signals
 from trainer.step import TrainStep
 from trainer.tasks.protocol import Task
 
+# Seeds of NumPy and Keras are smaller than that; of steps and the like, positions in the data must fit into an int64.
+_LARGEST = 1 << 32
 MODES = {"train": train.run, "evaluate": evaluate.run, "predict": predict.run, "check": check.run}
 
 
@@ -103,53 +106,69 @@ def run(
       UsageError: configuration or input is wrong; nothing has been written or lost.
       TrainingError: the run failed in a way that needs no traceback.
     """
-    for name, number in {"batch_size": batch_size, "steps_per_loop": steps_per_loop}.items():
-        _require_positive(name, number)
-    if (epochs is None) == (steps is None):
-        raise UsageError("trainer.experiment.run: give one of epochs and steps, and None for the other")
+    _check_numbers(batch_size, steps_per_loop, seed, epochs, steps)
     if invocation.replicas:
         strategy = _virtual(invocation.replicas)
     choices = arithmetic()
     choices.prepare_process(seed)
 
     directory = invocation.directory
-    attempt = directory.read_report().get("attempts", 0) + 1
+    before = directory.read_report()
+    attempt = before.get("attempts", 0) + 1
     keeper = checkpoints(directory=directory.checkpoints, attempt=attempt, say=invocation.console.say)
     saved = keeper.restore(set_bad_aside=invocation.mode == "train")
+    _require_no_loss(directory, saved, before.get("step", 0))
 
     chosen = strategy()
-    splits = data()
+    with building("the data"):
+        splits = data()
     order = Order(len(splits.train), batch_size, seed if shuffle else None)
     layout = _layout(batch_size, choices.shards, chosen.num_replicas_in_sync, saved, invocation.most_replicas)
     _require_same_data(saved, order, directory)
-    step = TrainStep(chosen, task(), splits.fields(), layout, seed, choices)
-    if saved is not None:
-        step.xla = saved.notes["xla"]
+    if saved is not None and choices.xla is None:
+        choices = dataclasses.replace(choices, xla=saved.notes["xla"])
+    with building("the task"):
+        step = TrainStep(chosen, task(), splits.fields(), layout, seed, choices)
     evaluator = Evaluator(chosen, step.task, step.average, splits.held_out(), batch_size)
-    total_steps = steps if steps is not None else (epochs or 0) * order.steps_per_epoch
-    _require_positive("epochs" if steps is None else "steps", total_steps)
-    return MODES[invocation.mode](
-        Experiment(
-            invocation,
-            chosen,
-            splits,
-            order,
-            layout,
-            step,
-            evaluator,
-            keeper,
-            saved,
-            attempt,
-            actions,
-            total_steps,
-            steps_per_loop,
-        )
+    total_steps = steps or (epochs or 0) * order.steps_per_epoch
+    experiment = Experiment(
+        invocation,
+        chosen,
+        splits,
+        order,
+        layout,
+        step,
+        evaluator,
+        keeper,
+        saved,
+        attempt,
+        actions,
+        total_steps,
+        steps_per_loop,
     )
+    return MODES[invocation.mode](experiment)
 
 
-def _require_positive(name: str, number: int) -> None:
-    if number < 1:
-        raise UsageError(f"trainer.experiment.run.{name} = {number}: give a number of at least 1")
+def _check_numbers(batch_size: int, steps_per_loop: int, seed: int, epochs: int | None, steps: int | None) -> None:
+    if (epochs is None) == (steps is None):
+        raise UsageError("trainer.experiment.run: give one of epochs and steps, and None for the other")
+    length = {"epochs": epochs} if steps is None else {"steps": steps}
+    for name, number in {"batch_size": batch_size, "steps_per_loop": steps_per_loop, **length}.items():
+        _require_between(1, name, number)
+    _require_between(0, "seed", seed)
+
+
+def _require_between(least: int, name: str, number: int | None) -> None:
+    if number is None or not least <= number < _LARGEST:
+        raise UsageError(f"trainer.experiment.run.{name} = {number}: give a number from {least} to {_LARGEST - 1:,}")
+
+
+def _require_no_loss(directory: RunDirectory, saved: Saved | None, step: int) -> None:
+    if saved is None and step > 0:
+        raise UsageError(
+            f"{directory.checkpoints} holds no checkpoint, but the run had come to step {step:,}: put its checkpoints "
+            f"back, or start afresh in another run_dir"
+        )
 
 
 def _require_same_data(saved: Saved | None, order: Order, directory: RunDirectory) -> None:
@@ -168,6 +187,8 @@ def _layout(batch_size: int, shards: int | None, replicas: int, saved: Saved | N
     """Shards that nobody named are as many as replicas may ever be, and then stay what they were when the run began."""
     if shards is None:
         shards = saved.notes["shards"] if saved is not None else max(most or 1, replicas)
+    if replicas > batch_size:
+        raise UsageError(f"{replicas} replicas cannot share batch_size = {batch_size}: raise it")
     if replicas > shards:
         raise UsageError(
             f"{replicas} replicas cannot share {shards} shards: a run keeps the shards it began with; "

@@ -6,24 +6,9 @@ from collections.abc import Callable, Sequence
 from trainer.actions.action import NEVER, Action
 from trainer.data.pipeline import Input
 from trainer.goodput import Ledger
+from trainer.pace import Pace
 from trainer.reports import Reporter
 from trainer.step import TrainStep
-
-# Nothing can interrupt a host call, so its length is how late a signal may be noticed.
-_SECONDS_PER_CALL = 1.0
-
-
-class Pace:
-    """How many steps a host call may have: as many as take a second, and never more than the user's bound."""
-
-    def __init__(self, limit: int):
-        self._limit = limit
-        self.steps = 1  # the first call compiles, which is slow enough
-
-    def measured(self, steps: int, seconds: float) -> None:
-        """Takes note of a call; growth is gradual, because the first calls are slower than those to come."""
-        fitting = int(steps * _SECONDS_PER_CALL / max(seconds, 1e-6))
-        self.steps = max(1, min(self._limit, fitting, 8 * self.steps))
 
 
 class Controller:

@@ -16,6 +16,9 @@ from typing import IO, Any
 
 from trainer.errors import UsageError
 
+# What a resume reads in report.json.
+_COUNTS = ("step", "total_steps", "attempts")
+
 
 class RunDirectory:
     """One run's directory; nothing is created before `acquire`."""
@@ -29,10 +32,14 @@ class RunDirectory:
         self.config = self.path / "config.gin"
         self._lock: IO[str] | None = None
 
+    def has_checkpoints(self) -> bool:
+        """Whether anything was ever saved here, damaged or not."""
+        return any(self.checkpoints.glob("step_*"))
+
     def require_free(self) -> None:
         """Raises UsageError if another live process is training in this directory. Writes nothing."""
         try:
-            taken_before = (self.path / ".lock").exists()
+            taken_before = (self.path / ".lock").exists() or self.config.exists()
         except OSError as error:
             raise UsageError(f"--run_dir={self.path} cannot be written to: {error.strerror}") from error
         if taken_before:
@@ -81,7 +88,10 @@ class RunDirectory:
     def read_report(self) -> dict[str, Any]:
         """What report.json says; empty before the first attempt."""
         try:
-            return json.loads((self.path / "report.json").read_text())
+            report = json.loads((self.path / "report.json").read_text())
+            if not isinstance(report, dict) or any(type(report.get(name)) is not int for name in _COUNTS):
+                raise ValueError(f"it lacks one of {', '.join(_COUNTS)}")
+            return report
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, ValueError) as error:

@@ -19,7 +19,12 @@ class TrainState:
     """The state of one process's run."""
 
     def __init__(self, step: TrainStep, actions: Sequence[Action] = ()):
-        self._step, self._actions = step, {type(action).__name__: action for action in actions}
+        remembering = [action for action in actions if type(action).state is not Action.state]
+        names = [action.name for action in remembering]
+        for name in names:
+            if names.count(name) > 1:
+                raise UsageError(f"experiment.run.actions holds two of '{name}', which would share one state: drop one")
+        self._step, self._actions = step, dict(zip(names, remembering, strict=True))
 
     def read(self) -> dict[str, np.ndarray]:
         """Copies every value to host memory. A collective."""

@@ -29,7 +29,7 @@ class Summaries:
         return self._writers[run]
 
     def scalars(self, run: str, step: int, values: Mapping[str, float]) -> None:
-        """Writes numbers; `run` is 'train' or 'eval'."""
+        """Writes numbers; `run` is 'train', 'eval' or 'eval/<split>'."""
         with self._writer(run).as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)

@@ -30,6 +30,9 @@ class Evaluated:
     def __init__(self):
         self.sources, self.results = {"validation": None, "test": None}, {"loss": 0.5}
 
+    def names(self, split):
+        return self.results
+
     def evaluate(self, split, should_stop):
         return None if should_stop() else {"split": float(split == "test"), **self.results}
 
@@ -54,7 +57,7 @@ def run(tmp_path):
     saved, asked = [], []
     context = Context(
         total_steps=100, steps_per_epoch=30, evaluator=Evaluated(), summaries=Summaries(tmp_path), console=Console(),
-        ledger=Ledger(0.0), save=saved.append, should_stop=lambda: bool(asked),
+        ledger=Ledger(0.0), save=saved.append, save_failed=lambda: False, should_stop=lambda: bool(asked),
     )  # fmt: skip
     return Run(context, saved, asked)
 
@@ -89,7 +92,7 @@ def test_evaluations_are_written_and_reported(run, capsys):
     action, found = Evaluate(run.context, every=40, split="validation"), report(40)
     assert action.due(40, found) and action(found) is False
     assert found.evaluation == {"validation/split": 0.0, "validation/loss": 0.5}
-    assert run.scalars("eval", "loss") == [(40, 0.5)]
+    assert run.scalars("eval/validation", "loss") == [(40, 0.5)]  # there is another split
     assert "validation split 0 loss 0.5" in capsys.readouterr().out
     assert not action.due(40, found) and action.next_step(40) == 80
     assert run.context.ledger.seconds()["evaluation"] > 0
@@ -187,8 +190,14 @@ def test_early_stopping_refuses_what_makes_no_sense(run, options, name):
 
 
 def test_early_stopping_names_what_could_be_monitored(run):
-    with pytest.raises(UsageError, match=r"monitor = 'validation/f1'.*there are: test/loss"):
-        stopped_at(EarlyStopping(run.context, monitor="validation/f1"), [1], "test/loss")
+    with pytest.raises(UsageError, match=r"monitor = 'validation/f1'.*there are: validation/loss, test/loss"):
+        EarlyStopping(run.context, monitor="validation/f1")
+
+
+def test_early_stopping_waits_for_the_split_it_monitors(run):
+    action = EarlyStopping(run.context, monitor="validation/loss")
+    assert not action.due(10, report(10, evaluation={"test/loss": 1.0}))
+    assert action.due(10, report(10, evaluation={"validation/loss": 1.0}))
 
 
 def test_what_is_no_number_ends_the_run(run):

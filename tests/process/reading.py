@@ -11,7 +11,7 @@ def report(run_dir: Path) -> dict:
 
 def checkpoints(run_dir: Path) -> list[int]:
     """The steps of the committed checkpoints, in order."""
-    return sorted(int(path.name[5:]) for path in (run_dir / "checkpoints").glob("step_*"))
+    return sorted(int(path.name[5:]) for path in (run_dir / "checkpoints").glob("step_????????"))
 
 
 def being_saved(run_dir: Path) -> bool:

@@ -22,6 +22,17 @@ def test_its_own_config_gin_repeats_it(convoy, finished, tmp_path):
     assert (tmp_path / "other" / "config.gin").read_text() == (finished / "config.gin").read_text()
 
 
+def test_what_a_damaged_checkpoint_held_is_trained_again(convoy, finished, tmp_path):
+    run_dir = tmp_path / "run"
+    command = (*user_code.SHORT, "--gin_param=CHECKPOINT_EVERY = 2", f"--run_dir={run_dir}")
+    assert convoy(*command).code == 0
+    next((run_dir / "checkpoints/step_00000003").glob("state.data*")).write_bytes(b"")
+    again = convoy(*command)
+    assert again.code == 0 and "goes on from step 2," in again.out, again.out + again.err
+    reading.require_equal(finished, run_dir)
+    assert "finished, at step 3" in convoy(*command).out
+
+
 def test_more_epochs_go_on_from_the_end(convoy, finished, tmp_path):
     longer = (*user_code.SHORT, "--gin_param=EPOCHS = 2")
     whole, grown = tmp_path / "whole", tmp_path / "grown"

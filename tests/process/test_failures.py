@@ -41,6 +41,16 @@ def _require_finite(run_dir):
 def test_an_error_in_the_users_model_shows_the_users_line(convoy, tmp_path):
     result = convoy(*user_code.SHORT, "--gin_param=supervised.Supervised.model = @digits.Faulty",
                     f"--run_dir={tmp_path / 'run'}")  # fmt: skip
-    assert result.code == 1
-    assert "digits.py" in result.err and "self.no_such_layer(images)" in result.err
-    assert "AttributeError" in result.err
+    assert result.code == 2 and not (tmp_path / "run").exists()
+    assert "digits.py:" in result.err and "self.no_such_layer(images)" in result.err
+    assert "AttributeError" in result.err and "Traceback" not in result.err
+
+
+def test_a_run_that_failed_before_it_saved_anything_may_begin_otherwise(convoy, tmp_path):
+    run_dir = tmp_path / "run"
+    hopeless = convoy(*user_code.SHORT, "--gin_param=LEARNING_RATE = 1e38", f"--run_dir={run_dir}")
+    assert hopeless.code == 1 and "learning rate" in hopeless.err
+    assert reading.checkpoints(run_dir) == []
+    mended = convoy(*user_code.SHORT, f"--run_dir={run_dir}")
+    assert mended.code == 0, mended.err
+    assert reading.report(run_dir)["attempts"] == 2

@@ -1,5 +1,6 @@
 """What a resume may change, and what is refused: it lists the differing values and touches nothing."""
 
+import json
 import shutil
 
 import numpy as np
@@ -41,6 +42,23 @@ def test_allow_config_change(convoy, copy):
     # From now on that is the run's configuration.
     assert "LEARNING_RATE = 0.5" in (copy / "config.gin").read_text()
     assert convoy(*command, f"--run_dir={copy}").code == 0
+
+
+def test_what_was_there_and_is_gone(convoy, copy):
+    (copy / "config.gin").rename(copy / "aside")
+    refuse(convoy, *user_code.SHORT, run_dir=copy, says=["config.gin is missing", "--allow_config_change"])
+    (copy / "aside").rename(copy / "config.gin")
+    shutil.rmtree(copy / "checkpoints")
+    refuse(convoy, *user_code.SHORT, "--gin_param=EPOCHS = 2", run_dir=copy,
+           says=["holds no checkpoint", "had come to step 3", "another run_dir"])  # fmt: skip
+
+
+def test_a_compiler_that_was_asked_for_is_used(convoy, copy):
+    command = (*user_code.SHORT, "--gin_param=trainer.arithmetic.Arithmetic.xla = True", "--gin_param=EPOCHS = 2")
+    refuse(convoy, *command, run_dir=copy, lines=3, says=["xla: was None, is now True"])
+    assert convoy(*command, "--allow_config_change", f"--run_dir={copy}").code == 0
+    manifests = {step: json.loads((copy / f"checkpoints/step_{step:08d}/manifest.json").read_text()) for step in (3, 6)}
+    assert [manifests[step]["notes"]["xla"] for step in (3, 6)] == [False, True]
 
 
 def test_what_alters_neither_arithmetic_nor_order_may_change(convoy, copy):

@@ -19,7 +19,8 @@ NEVER = sys.maxsize
 class Context(NamedTuple):
     """What a run gives its actions.
 
-    save: saves the state as of a step; should_stop: whether somebody asked for the end of the run.
+    save: saves the state as of a step; save_failed: whether saving, which goes on in the background, has failed.
+    should_stop: whether somebody asked for the end of the run.
     """
 
     total_steps: int
@@ -29,6 +30,7 @@ class Context(NamedTuple):
     console: Console
     ledger: Ledger
     save: Callable[[int], None]
+    save_failed: Callable[[], bool]
     should_stop: Callable[[], bool]
 
 
@@ -50,6 +52,11 @@ class Action:
     def __call__(self, report: Report) -> bool:
         """Acts; returns whether the run shall end here."""
         raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        """What its state is kept under: unlike that of any other action of the run."""
+        return type(self).__name__
 
     def state(self) -> Mapping[str, Any]:
         """What must survive: names to numbers or arrays."""

@@ -6,12 +6,17 @@ from trainer.actions.action import Context, Periodic
 class Checkpoint(Periodic):
     """Saves. Stands last among the actions, so that what the others remember is of the same step.
 
+    A save that failed in the background is told of at the next boundary, and ends the run.
+
     Args:
       every: a period in steps; None: once an epoch. The end of the run, for whatever reason, is always saved.
     """
 
     def __init__(self, context: Context, every: int | None = None):
         super().__init__(context, every)
+
+    def due(self, step: int, report) -> bool:
+        return super().due(step, report) or self.context.save_failed()
 
     def __call__(self, report) -> bool:
         self.context.save(report.step)

@@ -30,20 +30,20 @@ class EarlyStopping(Action):
             raise UsageError(f"EarlyStopping.mode = '{mode}': give 'min' or 'max'")
         if patience < 1:
             raise UsageError(f"EarlyStopping.patience = {patience}: give a number of at least 1")
+        there = [f"{split}/{name}" for split in context.evaluator.sources for name in context.evaluator.names(split)]
+        if monitor not in there:
+            raise UsageError(
+                f"EarlyStopping.monitor = '{monitor}': no such value is evaluated; there are: {', '.join(there)}"
+            )
         self._monitor, self._patience, self._delta = monitor, patience, min_delta
         self._sign = 1.0 if mode == "min" else -1.0
         self._console = context.console
         self._best, self._worse = math.inf, 0
 
     def due(self, step: int, report) -> bool:
-        return bool(report.evaluation)
+        return self._monitor in report.evaluation
 
     def __call__(self, report) -> bool:
-        if self._monitor not in report.evaluation:
-            raise UsageError(
-                f"EarlyStopping.monitor = '{self._monitor}': no such value is evaluated; there are: "
-                f"{', '.join(sorted(report.evaluation))}"
-            )
         value = self._sign * report.evaluation[self._monitor]
         if value < self._best - self._delta:
             self._best, self._worse = value, 0

@@ -23,6 +23,10 @@ class Evaluate(Periodic):
             raise UsageError(f"Evaluate.split = '{split}': the data has no such split to evaluate; it has: {there}")
         self._split, self._done = split, 0
 
+    @property
+    def name(self) -> str:
+        return f"{type(self).__name__}.{self._split}"
+
     def _owed(self, step: int) -> int:
         """The newest step, not after `step`, that should be evaluated."""
         return step if step == self.context.total_steps else step // self.every * self.every
@@ -40,7 +44,9 @@ class Evaluate(Periodic):
             return True
         self._done = report.step
         report.evaluation |= {f"{self._split}/{name}": value for name, value in results.items()}
-        self.context.summaries.scalars("eval", report.step, results)
+        # One split is simply "eval"; of several each has a run of its own, so that their curves are not mixed.
+        run = "eval" if len(self.context.evaluator.sources) == 1 else f"eval/{self._split}"
+        self.context.summaries.scalars(run, report.step, results)
         self.context.console.evaluated(report, self._split, results)
         return False
 

@@ -65,6 +65,7 @@ class Attempt:
             console=self._console,
             ledger=self.ledger,
             save=self.save,
+            save_failed=experiment.checkpoints.failed,
             should_stop=self._signals.stop_requested,
         )
         self.actions = [make(context) for make in experiment.actions]
@@ -92,8 +93,10 @@ class Attempt:
 
     def nothing_left(self) -> bool:
         """Whether an earlier attempt finished as much as is asked for; says so."""
-        finished = self._before.get("status") == "finished"
-        if not finished or self._experiment.total_steps > max(self._before["total_steps"], self.first_step):
+        before = self._before
+        # A run may have finished before its last step; what came after a checkpoint that was lost is to be done again.
+        complete = before.get("status") == "finished" and self.first_step >= before["step"]
+        if not complete or self._experiment.total_steps > max(before["total_steps"], self.first_step):
             return False
         self._console.say(
             f"this run is finished, at step {self.first_step:,}; to go on, raise its epochs or steps; "
