@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_DIR ?= runs/mnist_small
+# A file of tests stays in one process, which shares what is dear to make; two files at a time keep two cores busy.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: train test check tensorboard
 
@@ -11,13 +13,13 @@ train: $(VENV)/.samples
 	$(BIN)/python -m trainer.main --gin_file=runs/mnist_small.gin --run_dir=$(RUN_DIR)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 tensorboard: $(VENV)/.samples
 	$(BIN)/tensorboard --logdir $(RUN_DIR)/tensorboard

@@ -34,6 +34,6 @@ setup(
     extras_require={
         "ray": ["ray[train]>=2.60,<2.61"],
         "samples": ["mlxtend>=0.23"],
-        "dev": ["pytest>=8", "ruff>=0.9", "mypy>=1.13"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "mypy>=1.13"],
     },
 )

@@ -1,5 +1,7 @@
 """What all tests share: digits, a train step on one device, and programs run on several."""
 
+import fcntl
+import functools
 import os
 import subprocess
 import sys
@@ -54,16 +56,21 @@ def on_replicas(run_program, digits, tmp_path_factory):
     """What tests/replicas.py finds on a number of devices, each number once a session: {'case/quantity': array}."""
     import numpy as np
 
-    folder, found = tmp_path_factory.mktemp("replicas"), {}
-    np.savez(folder / "digits.npz", x=digits[0], y=digits[1])
+    # Below the folder that all of pytest's processes share.
+    alone = os.environ.get("PYTEST_XDIST_WORKER") is None
+    folder = (tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent) / "replicas"
+    folder.mkdir(exist_ok=True)
 
+    @functools.cache
     def on(replicas):
-        if replicas not in found:
-            path = folder / f"{replicas}.npz"
-            run_program(ROOT / "tests" / "replicas.py", replicas, folder / "digits.npz", path)
-            with np.load(path) as file:
-                found[replicas] = dict(file)
-        return found[replicas]
+        path, data = folder / f"{replicas}.npz", folder / f"digits_{os.getpid()}.npz"
+        with (folder / f"{replicas}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                np.savez(data, x=digits[0], y=digits[1])
+                run_program(ROOT / "tests" / "replicas.py", replicas, data, path)
+        with np.load(path) as file:
+            return dict(file)
 
     return on
 

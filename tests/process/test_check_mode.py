@@ -1,5 +1,6 @@
 """--mode=check: agrees for a task that keeps the rules, and names what differs for those that break one."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -52,30 +53,45 @@ keras.losses.SparseCategoricalCrossentropy.from_logits = True
 """
 
 
-def check(*flags, cwd=ROOT):
-    return subprocess.run(
-        [sys.executable, "-m", "trainer.main", "--mode=check", *flags],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory):
+    """What the check says of each configuration; the checks run at the same time, since each is a core's work."""
+    folder = tmp_path_factory.mktemp("check")
+    (folder / "wrong_tasks.py").write_text(TASKS)
+    for task in ("Noise", "Divides"):
+        (folder / f"{task}.gin").write_text(GIN.format(task=task))
+    flags = {name: [f"--gin_file={name}.gin"] for name in ("Noise", "Divides")}
+    flags["mlp"] = ["--gin_file=runs/mnist_small.gin", "--model=mlp"]
+    running = {
+        name: subprocess.Popen(
+            [sys.executable, "-m", "trainer.main", "--mode=check", *chosen],
+            cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+        for name, chosen in flags.items()
+    }  # fmt: skip
+
+    def result(name):
+        said, _ = running[name].communicate(timeout=300)
+        return running[name].returncode, said
+
+    yield functools.cache(result)
+    for process in running.values():
+        process.kill()
+        process.wait()
 
 
-def test_a_task_that_keeps_the_rules_agrees_with_dropout_on():
-    done = check("--gin_file=runs/mnist_small.gin", "--model=mlp")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "one and two devices compute the same" in done.stdout and "DIFFER" not in done.stdout
+def test_a_task_that_keeps_the_rules_agrees_with_dropout_on(checked):
+    code, said = checked("mlp")
+    assert code == 0, said
+    assert "one and two devices compute the same" in said and "DIFFER" not in said
 
 
 @pytest.mark.parametrize(
     "task, quantities", [("Noise", ["losses", "gradients"]), ("Divides", ["every example twice", "padding"])]
 )
-def test_a_task_that_breaks_a_rule_is_found_out(tmp_path, task, quantities):
-    (tmp_path / "wrong_tasks.py").write_text(TASKS)
-    (tmp_path / "wrong.gin").write_text(GIN.format(task=task))
-    done = check("--gin_file=wrong.gin", cwd=tmp_path)
-    assert done.returncode == 1, done.stdout + done.stderr
-    found = [line[8:].split("  ")[0] for line in done.stdout.splitlines() if line.startswith("DIFFER")]
-    assert set(found) >= set(quantities), done.stdout
+def test_a_task_that_breaks_a_rule_is_found_out(checked, task, quantities):
+    code, said = checked(task)
+    assert code == 1, said
+    found = [line[8:].split("  ")[0] for line in said.splitlines() if line.startswith("DIFFER")]
+    assert set(found) >= set(quantities), said
