@@ -53,19 +53,30 @@ class Invocation(NamedTuple):
     most_replicas: int | None = None
 
 
+class Books(NamedTuple):
+    """What a run has come to so far.
+
+    checkpoints: where it is written down.
+    saved: the checkpoint to go on from, if any; not yet put in place.
+    attempt: number of the attempt that is about to begin.
+    """
+
+    checkpoints: Checkpoints
+    saved: Saved | None
+    attempt: int
+
+
 class Experiment(NamedTuple):
-    """The assembled parts. saved: the checkpoint to go on from, if any; not yet put in place."""
+    """The assembled parts."""
 
     invocation: Invocation
+    books: Books
     strategy: tf.distribute.Strategy
     splits: Splits
     order: Order
     layout: Layout
     step: TrainStep
     evaluator: Evaluator
-    checkpoints: Checkpoints
-    saved: Saved | None
-    attempt: int
     actions: Sequence[Callable[[Context], Action]]
     total_steps: int
     steps_per_loop: int
@@ -112,19 +123,14 @@ def run(
     choices = arithmetic()
     choices.prepare_process(seed)
 
-    directory = invocation.directory
-    before = directory.read_report()
-    attempt = before.get("attempts", 0) + 1
-    keeper = checkpoints(directory=directory.checkpoints, attempt=attempt, say=invocation.console.say)
-    saved = keeper.restore(set_bad_aside=invocation.mode == "train")
-    _require_no_loss(directory, saved, before.get("step", 0))
-
+    books = _open_books(invocation, checkpoints)
+    saved = books.saved
     chosen = strategy()
     with building("the data"):
         splits = data()
     order = Order(len(splits.train), batch_size, seed if shuffle else None)
     layout = _layout(batch_size, choices.shards, chosen.num_replicas_in_sync, saved, invocation.most_replicas)
-    _require_same_data(saved, order, directory)
+    _require_same_data(saved, order, invocation.directory)
     if saved is not None and choices.xla is None:
         choices = dataclasses.replace(choices, xla=saved.notes["xla"])
     with building("the task"):
@@ -132,19 +138,7 @@ def run(
     evaluator = Evaluator(chosen, step.task, step.average, splits.held_out(), batch_size)
     total_steps = steps or (epochs or 0) * order.steps_per_epoch
     experiment = Experiment(
-        invocation,
-        chosen,
-        splits,
-        order,
-        layout,
-        step,
-        evaluator,
-        keeper,
-        saved,
-        attempt,
-        actions,
-        total_steps,
-        steps_per_loop,
+        invocation, books, chosen, splits, order, layout, step, evaluator, actions, total_steps, steps_per_loop
     )
     return MODES[invocation.mode](experiment)
 
@@ -163,12 +157,17 @@ def _require_between(least: int, name: str, number: int | None) -> None:
         raise UsageError(f"trainer.experiment.run.{name} = {number}: give a number from {least} to {_LARGEST - 1:,}")
 
 
-def _require_no_loss(directory: RunDirectory, saved: Saved | None, step: int) -> None:
+def _open_books(invocation: Invocation, checkpoints: Callable[..., Checkpoints]) -> Books:
+    directory, before = invocation.directory, invocation.directory.read_report()
+    attempt, step = before.get("attempts", 0) + 1, before.get("step", 0)
+    keeper = checkpoints(directory=directory.checkpoints, attempt=attempt, say=invocation.console.say)
+    saved = keeper.restore(set_bad_aside=invocation.mode == "train")
     if saved is None and step > 0:
         raise UsageError(
             f"{directory.checkpoints} holds no checkpoint, but the run had come to step {step:,}: put its checkpoints "
             f"back, or start afresh in another run_dir"
         )
+    return Books(keeper, saved, attempt)
 
 
 def _require_same_data(saved: Saved | None, order: Order, directory: RunDirectory) -> None:

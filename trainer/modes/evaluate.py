@@ -41,10 +41,10 @@ def restore(experiment: "Experiment") -> int:
     Raises:
       UsageError: there is none, or it is of a different model.
     """
-    if experiment.saved is None:
+    if experiment.books.saved is None:
         raise UsageError(
             f"--run_dir={experiment.invocation.directory.path} holds no checkpoint: train there first, "
             f"or name the directory of a run that has trained"
         )
-    TrainState(experiment.step).assign(experiment.saved.values)
-    return experiment.saved.step
+    TrainState(experiment.step).assign(experiment.books.saved.values)
+    return experiment.books.saved.step

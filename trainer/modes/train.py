@@ -39,7 +39,7 @@ def run(experiment: "Experiment") -> int:
         attempt.end(step)
     finally:
         attempt.close()
-        experiment.checkpoints.finish()
+        experiment.books.checkpoints.finish()
     return experiment.invocation.signals.exit_code
 
 
@@ -65,12 +65,12 @@ class Attempt:
             console=self._console,
             ledger=self.ledger,
             save=self.save,
-            save_failed=experiment.checkpoints.failed,
+            save_failed=experiment.books.checkpoints.failed,
             should_stop=self._signals.stop_requested,
         )
         self.actions = [make(context) for make in experiment.actions]
         self._state = TrainState(experiment.step, self.actions)
-        saved = experiment.saved
+        saved = experiment.books.saved
         self.first_step = saved.step if saved else 0
         if saved:
             self._state.assign(saved.values)
@@ -111,15 +111,15 @@ class Attempt:
         Raises:
           UsageError: the directory is another process's, or was while this one started.
         """
-        experiment, saved = self._experiment, self._experiment.saved
+        experiment, saved = self._experiment, self._experiment.books.saved
         self._directory.acquire()
         # What was restored, and the number of this attempt, were read before the lock was held.
-        if self._directory.read_report().get("attempts", 0) + 1 != experiment.attempt:
+        if self._directory.read_report().get("attempts", 0) + 1 != experiment.books.attempt:
             raise UsageError(
                 f"--run_dir={self._directory.path} was trained in by another process while this one started: "
                 f"run the same command again"
             )
-        experiment.checkpoints.clean()
+        experiment.books.checkpoints.clean()
         self._directory.write("config.gin", self._invocation.config)
         self._directory.write("operative_config.gin", self._invocation.operative())
         self._summaries.rewind(saved.notes["event_files"] if saved else [])
@@ -129,7 +129,7 @@ class Attempt:
         self._directory.write_report(self._report("running", self.first_step))
         splits = {"train": experiment.splits.train, **experiment.splits.held_out()}
         sizes = ", ".join(f"{name} {len(source):,}" for name, source in splits.items())
-        resumed = f"; goes on from step {saved.step:,}, attempt {experiment.attempt}" if saved else ""
+        resumed = f"; goes on from step {saved.step:,}, attempt {experiment.books.attempt}" if saved else ""
         weights = sum(tf.size(v.value).numpy() for o in experiment.step.parts.objectives for v in o.variables)
         self._console.fact("run", f"{self._directory.path}{resumed}")
         self._console.fact("devices", strategies.describe(experiment.strategy))
@@ -154,7 +154,7 @@ class Attempt:
                 "event_files": self._summaries.commit(),
             }
             report = self._report("running", step)
-            self._experiment.checkpoints.save(
+            self._experiment.books.checkpoints.save(
                 step, self._state.read(), notes, committed=lambda: self._directory.write_report(report)
             )
 
@@ -162,7 +162,7 @@ class Attempt:
         """Saves once more, waits until all is on disk, and says how it went."""
         self.save(step)
         with self.ledger.spend("checkpoint"):
-            self._experiment.checkpoints.wait()
+            self._experiment.books.checkpoints.wait()
         stopped = self._signals.received
         self._directory.write_report(self._report("stopped" if stopped else "finished", step))
         self._directory.write("operative_config.gin", self._invocation.operative())
@@ -197,7 +197,7 @@ class Attempt:
             "metrics": self.reporter.metrics(),
             "examples_per_second": round(rate, 1),
             "num_replicas": self._experiment.strategy.num_replicas_in_sync,
-            "attempts": self._experiment.attempt,
+            "attempts": self._experiment.books.attempt,
             "goodput": {kind: round(seconds, 3) for kind, seconds in self.ledger.seconds().items()},
             "input_digest": f"{int(self._experiment.step.digest.numpy()) % (1 << 64):016x}",
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
