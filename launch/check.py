@@ -10,6 +10,7 @@ from pathlib import Path
 
 from trainer.console import Console
 from trainer.errors import TrainingError, UsageError
+from trainer.goodput import Ledger, wall
 from trainer.signals import Signals
 
 _REPLICAS = 2
@@ -37,8 +38,8 @@ def launch(content: str, signals: Signals) -> int:
         for replicas in (1, _REPLICAS):
             console.say(f"running on {replicas} virtual device{'s' if replicas > 1 else ''}")
             _run(folder, replicas, signals)
-            if signals.received is not None:
-                return signals.exit_code
+            if signals.requests.pending:
+                return signals.requests.pending
         from trainer.modes.check import compare
 
         differences = compare(folder, _REPLICAS)
@@ -62,10 +63,10 @@ def _run(folder: Path, replicas: int, signals: Signals) -> None:
         command = [sys.executable, "-m", "launch.check", str(folder), str(replicas)]
         process = subprocess.Popen(command, env=environment, stderr=errors)
         while process.poll() is None:
-            if signals.received is not None:
+            if signals.requests.pending:
                 process.send_signal(signal.SIGKILL)
             time.sleep(0.05)
-    if signals.received is None and process.returncode:
+    if not signals.requests.pending and process.returncode:
         said = (folder / "errors").read_text(errors="replace").strip()
         if process.returncode == 2:
             raise UsageError(said.removeprefix("error: "))
@@ -83,8 +84,9 @@ def _child(folder: Path, replicas: int) -> int:
         content,
         directory,
         "check",
-        Signals(),
-        time.monotonic(),
+        Signals().requests,
+        Ledger(wall()),
+        Console(),
         options={"folder": str(folder)},
         replicas=replicas,
         most_replicas=_REPLICAS,

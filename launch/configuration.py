@@ -1,15 +1,31 @@
 """From flags to a checked configuration, and whether it may go on in a run directory. Builds and writes nothing."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from trainer.config import check, diff, parse, text
-from trainer.config.configuration import Configuration
+from trainer.config.configuration import Configuration, Key, Reference
 from trainer.errors import UsageError
 from trainer.run_directory import RunDirectory
 
 ROOT = "trainer.experiment.run"
+# What else a configuration may set: a Ray run's own choices, which another launcher leaves alone.
+CLUSTER = "launch.cluster.Cluster"
+_STRATEGY = Key("", ROOT, "strategy")
 # What the launcher passes itself.
 GIVEN = ("invocation",)
+
+
+class Prepared(NamedTuple):
+    """A checked configuration.
+
+    content: as gin text.  dropped: a line for each value that a later choice made irrelevant.
+    strategy: full name of what makes the strategy; empty if that is left to its default.
+    """
+
+    content: str
+    dropped: list[str]
+    strategy: str
 
 
 def prepare(
@@ -20,10 +36,11 @@ def prepare(
     params: Sequence[str],
     mode: str,
     allow_config_change: bool,
-) -> tuple[str, list[str]]:
-    """Returns the configuration as gin text, and a line for each value in it that a later choice made irrelevant.
+) -> Prepared:
+    """Returns the checked configuration.
 
-    Modes other than train go on with the run's own configuration where no file is named.
+    Modes other than train go on with the run's own configuration where no file is named; but in this one process,
+    unless a strategy is named.
 
     Raises:
       UsageError: it is wrong, or differs from the run's in what a resume must not change.
@@ -35,12 +52,14 @@ def prepare(
                 if mode == "train"
                 else f"--gin_file is required, since {directory.config} does not exist"
             )
-        files = [str(directory.config)]
-    configuration, dropped = check.check(parse.read(files, model, strategy, params), ROOT, GIVEN)
+        files, strategy = [str(directory.config)], strategy or "default"
+    configuration, dropped = check.check(parse.read(files, model, strategy, params), ROOT, GIVEN, (CLUSTER,))
     # A run without a checkpoint has nothing yet that another configuration could spoil.
     if mode in ("train", "evaluate", "predict") and directory.has_checkpoints() and not allow_config_change:
         _require_equal(directory, configuration)
-    return text.text(configuration), dropped
+    chosen = configuration.final.get(_STRATEGY)
+    name = chosen.value.selector if chosen and isinstance(chosen.value, Reference) else ""
+    return Prepared(text.text(configuration), dropped, name)
 
 
 def _require_equal(directory: RunDirectory, configuration: Configuration) -> None:
@@ -49,7 +68,7 @@ def _require_equal(directory: RunDirectory, configuration: Configuration) -> Non
             f"{directory.config} is missing, so nobody can tell whether the run there was started like this: put it "
             f"back, choose another run_dir, or pass --allow_config_change"
         )
-    started_with, _ = check.check(parse.read([str(directory.config)]), ROOT, GIVEN)
+    started_with, _ = check.check(parse.read([str(directory.config)]), ROOT, GIVEN, (CLUSTER,))
     differing = diff.differences(started_with, configuration, diff.FREE)
     if differing:
         raise UsageError(

@@ -1,17 +1,24 @@
 """--launcher=local: runs the experiment in this process."""
 
 import contextlib
+import importlib.util
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from launch import configuration
+from launch import cluster, configuration
 from trainer.config import text
+from trainer.errors import UsageError
+from trainer.goodput import Ledger, wall
+from trainer.requests import Requests
 from trainer.run_directory import RunDirectory
 from trainer.signals import Signals
+
+if TYPE_CHECKING:
+    from trainer.console import Console
 
 
 class Flags(NamedTuple):
@@ -23,6 +30,8 @@ class Flags(NamedTuple):
     mode: str
     model: str | None
     strategy: str | None
+    launcher: str
+    num_workers: str
     allow_config_change: bool
     input: str | None
     output: str | None
@@ -40,9 +49,11 @@ def launch(flags: Flags, signals: Signals, started: float) -> int:
     with _without_chatter():
         import tensorflow  # noqa: F401
     directory = RunDirectory(flags.run_dir or ".")
-    if flags.mode == "train":
+    workers = _workers(flags)
+    # Of processes that train together the first one writes; which that is, is known when they have met.
+    if flags.mode == "train" and (flags.launcher == "ray" or "TF_CONFIG" not in os.environ):
         directory.require_free()
-    content, dropped = configuration.prepare(
+    content, dropped, strategy = configuration.prepare(
         directory,
         flags.gin_file,
         flags.model,
@@ -55,45 +66,60 @@ def launch(flags: Flags, signals: Signals, started: float) -> int:
         from launch import check
 
         return check.launch(content, signals)
+    from trainer.console import Console
+
+    console = Console()
+    for line in dropped:
+        console.say(f"ignored, since a later choice left it without use: {line}")
+
+    if flags.launcher == "ray":
+        if workers[1] > 1 and strategy in ("trainer.strategies.default", "trainer.strategies.mirrored"):
+            raise UsageError(
+                f"--num_workers={flags.num_workers} with {strategy}: each worker would train by itself; add "
+                f"--strategy=multi_worker"
+            )
+        from launch import ray_launcher
+
+        return ray_launcher.launch(content, directory, workers, signals, started)
+
+    def begun() -> None:
+        signals.tell = console.say
+        signals.wait_for_boundaries()
+
+    options = {"input": flags.input, "output": flags.output}
     return run(
-        content, directory, flags.mode, signals, started, dropped, {"input": flags.input, "output": flags.output}
+        content, directory, flags.mode, signals.requests, Ledger(wall(started)), console, begun=begun, options=options
     )
+
+
+def _workers(flags: Flags) -> tuple[int, int]:
+    """The least and the most workers; raises UsageError if the flags do not go together, or Ray is not there."""
+    workers = cluster.Cluster.number_of_workers(flags.num_workers)
+    if flags.launcher == "local":
+        if workers != (1, 1):
+            raise UsageError(f"--num_workers={flags.num_workers} has no effect without --launcher=ray: add that")
+        return workers
+    if flags.mode != "train":
+        raise UsageError(f"--mode={flags.mode} runs in one process: drop --launcher=ray")
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError("--launcher=ray needs Ray: pip install 'convoy-train[ray]'")
+    return workers
 
 
 def run(
     content: str,
     directory: RunDirectory,
     mode: str,
-    signals: Signals,
-    started: float,
-    dropped: list[str] | None = None,
-    options: dict[str, Any] | None = None,
-    replicas: int | None = None,
-    most_replicas: int | None = None,
+    requests: Requests,
+    ledger: Ledger,
+    console: "Console",
+    **more: Any,
 ) -> int:
-    """Runs one mode of a checked configuration, given as text, in this process."""
+    """Runs one mode of a checked configuration, given as text, in this process; `more` is of the Invocation."""
     with _without_chatter():
         from trainer.experiment import Invocation
-    from trainer.console import Console
-    from trainer.goodput import Ledger
-
-    console = Console()
-    for line in dropped or []:
-        console.say(f"ignored, since a later choice left it without use: {line}")
     experiment = text.load(content, configuration.ROOT)
-    invocation = Invocation(
-        mode,
-        directory,
-        content,
-        text.operative,
-        console,
-        signals,
-        Ledger(started),
-        options or {},
-        replicas,
-        most_replicas,
-    )
-    return experiment(invocation)
+    return experiment(Invocation(mode, directory, content, text.operative, console, requests, ledger, **more))
 
 
 def process_start() -> float:

@@ -124,7 +124,7 @@ def evaluation(strategy, arrays):
         split: Arrays({name: array[:size] for name, array in arrays.items()})
         for split, size in {"test": 1003, "small": 3}.items()
     }
-    evaluator = Evaluator(strategy, step.task, NoAverage(), held_out, 32)
+    evaluator = Evaluator(strategy, step.task, NoAverage(), held_out, 32, step.arrivals)
     first, small, again = (evaluator.evaluate(split) for split in ("test", "small", "test"))
     return {
         **{f"test/{name}": value for name, value in first.items()},

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.arrivals import Arrivals
 from trainer.averaging import NoAverage
 from trainer.data.sources.arrays import Arrays
 from trainer.evaluator import Evaluator
@@ -38,7 +39,7 @@ def evaluator(new_step, digits):
     step, source = new_step(examples.classifier(), data, average_decay=0.9)
     step.train(source.open(0).take(20))  # for 16 steps the average is the weights
     strategy = tf.distribute.get_strategy()
-    return Evaluator(strategy, step.task, step.average, {"test": Arrays(data)}, 32), step, data
+    return Evaluator(strategy, step.task, step.average, {"test": Arrays(data)}, 32, step.arrivals), step, data
 
 
 def test_the_average_stands_in_for_the_weights(evaluator):
@@ -87,7 +88,9 @@ class TwoOutputs:
 
 def test_a_task_may_put_out_several_things():
     x = np.arange(14, dtype=np.float32).reshape(7, 2)
-    evaluator = Evaluator(tf.distribute.get_strategy(), TwoOutputs(), NoAverage(), {"test": Arrays({"x": x})}, 4)
+    evaluator = Evaluator(
+        tf.distribute.get_strategy(), TwoOutputs(), NoAverage(), {"test": Arrays({"x": x})}, 4, Arrivals(1)
+    )
     predicted = evaluator.predict(Arrays({"x": x}))
     assert predicted.keys() == {"double", "sum"}
     assert (predicted["double"] == 2 * x).all() and (predicted["sum"] == x.sum(axis=1)).all()
@@ -112,7 +115,9 @@ def test_a_stop_need_not_wait_for_a_block_of_batches(new_step, digits):
 
     data = {"x": digits[0][:96], "y": digits[1][:96]}
     step, _ = new_step(Counting(examples.dense_net, examples.CROSSENTROPY, keras.optimizers.SGD), data)
-    evaluator = Evaluator(tf.distribute.get_strategy(), step.task, step.average, {"test": Arrays(data)}, 4)
+    evaluator = Evaluator(
+        tf.distribute.get_strategy(), step.task, step.average, {"test": Arrays(data)}, 4, step.arrivals
+    )
     asked = iter([False, True])
     assert evaluator.evaluate("test", should_stop=lambda: next(asked)) is None
     assert seen == [4]
@@ -128,5 +133,7 @@ def test_a_loss_of_which_nothing_counts_is_no_number(new_step, digits):
             return {"loss": loss._replace(values=0.0 * loss.values, counts=0.0 * loss.counts)}
 
     step, _ = new_step(Nothing(examples.dense_net, examples.CROSSENTROPY, keras.optimizers.SGD), data)
-    evaluator = Evaluator(tf.distribute.get_strategy(), step.task, step.average, {"test": Arrays(data)}, 4)
+    evaluator = Evaluator(
+        tf.distribute.get_strategy(), step.task, step.average, {"test": Arrays(data)}, 4, step.arrivals
+    )
     assert np.isnan(evaluator.evaluate("test")["loss"])

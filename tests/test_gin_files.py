@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from launch.configuration import GIVEN, ROOT
-from trainer.config import check, parse
+from launch.configuration import CLUSTER, GIVEN, ROOT
+from trainer.config import check, diff, parse
 from trainer.config.configuration import Reference
 
 GIN = Path(__file__).resolve().parent.parent / "gin"
@@ -18,7 +18,7 @@ MACROS = {"BATCH_SIZE", "LEARNING_RATE", "SEED", "SHARDS", "STEPS_PER_LOOP", "CH
 
 def checked(*arguments, **options):
     """The checked configuration, and what a later choice made irrelevant."""
-    return check.check(parse.read(*arguments, **options), ROOT, GIVEN)
+    return check.check(parse.read(*arguments, **options), ROOT, GIVEN, (CLUSTER,))
 
 
 def fits(model, run):
@@ -51,6 +51,16 @@ def test_every_run_checks_with_the_tiny_overlay(run):
     values = {key.parameter: s.value for key, s in configuration.final.items() if key.selector == ROOT}
     assert values["steps"] == 6 and values["batch_size"] == 8
     assert all("BATCH_SIZE" in line or "EPOCHS" in line or "STEPS" in line for line in dropped)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_failure_can_be_added_to_every_run(run):
+    plain, _ = checked([run])
+    faulty, dropped = checked([run, "overlays/fault.gin"], params=["FAULT = 'stop'", "FAULT_RANK = 1"])
+    assert dropped == []
+    values = {key.parameter: s.value for key, s in faulty.final.items() if key.selector == ROOT}
+    assert [reference.selector for reference in values["faults"]] == ["trainer.actions.fault.Fault"]
+    assert diff.differences(plain, faulty, diff.FREE) == []
 
 
 @pytest.mark.parametrize("overlays", [[], ["overlays/tiny.gin"]])

@@ -1,23 +1,29 @@
 """The host loop: how long its calls are, where they end, and what is owed when a run goes on."""
 
-import contextlib
+from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
+import tensorflow as tf
 
 from trainer.actions.action import Action, Context
 from trainer.actions.evaluate import Evaluate
 from trainer.actions.stop import Stop
+from trainer.arrivals import Arrivals
 from trainer.data.order import Order
-from trainer.goodput import KINDS, Ledger
+from trainer.goodput import Ledger
 from trainer.loop import Controller, Pace
+from trainer.ranks import Ranks
 from trainer.reports import Reporter
+from trainer.requests import Reason
 from trainer.step import Numbers
 
 
 class Step:
     """Trains nothing: remembers how many steps each host call had, on a clock that moves with them."""
 
-    def __init__(self, seconds_per_step=0.0):
+    def __init__(self, seconds_per_step=1e-9):
+        self.arrivals = Arrivals(1)
         self.calls, self.log, self.now, self.reports, self._seconds = [], [], 0.0, 0, seconds_per_step
 
     def train(self, segments):
@@ -62,14 +68,23 @@ class Every(Action):
         return report.step == self.end
 
 
+class Requested(NamedTuple):
+    """Requests that are there when `stop` says so."""
+
+    stop: Callable[[], bool]
+
+    @property
+    def pending(self):
+        return Reason.TERMINATED if self.stop() else Reason.NONE
+
+
 def train(step, total, actions=(), first=0, steps_per_epoch=10**6, steps_per_loop=1000, stop=lambda: False):
     """Runs a Controller from `first`; returns the step it got to."""
-    ledger = Ledger(0.0)
-    reporter = Reporter(step, Order(steps_per_epoch, 1), ledger, total, first, stop)
+    ledger, requests = Ledger(0.0, clock=lambda: step.now), Requested(stop)
+    alone = Ranks(tf.distribute.get_strategy())
+    reporter = Reporter(step, Order(steps_per_epoch, 1), ledger, total, first, requests, alone)
     data = Data()
-    controller = Controller(
-        step, data, reporter, actions, ledger, steps_per_epoch, steps_per_loop, clock=lambda: step.now
-    )
+    controller = Controller(step, data, reporter, actions, ledger, steps_per_epoch, steps_per_loop)
     reached = controller.train(first, total)
     assert data.first_step == first
     return reached
@@ -159,7 +174,10 @@ class Silent:
 
 
 def evaluation(results, total, every, stop=lambda: False):
-    context = Context(total, 10, results, Silent(), Silent(), Ledger(0.0), lambda step: None, lambda: False, stop)
+    alone = Ranks(tf.distribute.get_strategy())
+    context = Context(
+        total, 10, results, Silent(), Silent(), Ledger(0.0), lambda step: None, lambda: False, stop, alone, 1, print
+    )
     return Evaluate(context, every)
 
 
@@ -193,18 +211,3 @@ def test_an_evaluation_that_a_stop_cut_short_is_made_up_for(cut_short_at):
     assert seen[0] == (cut_short_at, {"test/loss": 1.0})
     assert step.calls == [] if cut_short_at == 25 else sum(step.calls) == 15
     assert results.evaluated == (1 if cut_short_at == 25 else 3)
-
-
-def test_every_moment_belongs_to_one_kind():
-    ledger = Ledger(0.0)
-    started = ledger.seconds()
-    with ledger.spend("stepping"):
-        with contextlib.suppress(RuntimeError), ledger.spend("data"):
-            raise RuntimeError
-        assert ledger.switch("stepping") == "stepping"
-    assert ledger.switch("other") == "startup"
-    found = ledger.seconds()
-    assert set(found) == set(KINDS) and found["startup"] >= started["startup"] > 0
-    assert found["stepping"] > 0 and found["data"] > 0 and found["evaluation"] == 0
-    ledger.add({"evaluation": 5.0})
-    assert ledger.seconds()["evaluation"] == 5.0

@@ -253,6 +253,15 @@ def test_weights_that_are_no_numbers_are_noticed(new_step, digits):
     assert np.isfinite(read.losses["loss"][0]) and not read.finite
 
 
+def test_gradients_can_be_poisoned_at_one_step(new_step, digits):
+    step, source = new_step(examples.classifier(), {"x": digits[0][:8], "y": digits[1][:8]}, batch_size=8)
+    step.poison(2)
+    batches = source.open(0)
+    for finite in (True, True, False):
+        step.train(batches.take(1))
+        assert step.read().finite is finite
+
+
 def test_the_digest_is_the_sum_over_what_went_through(new_step, digits):
     data = {"x": digits[0][:50], "y": digits[1][:50]}
     step, source = new_step(examples.classifier(), data, batch_size=20, shards=3)

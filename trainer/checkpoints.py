@@ -5,6 +5,7 @@
 What is in a checkpoint is state.py's business, when one is made an action's.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -39,13 +40,22 @@ class Checkpoints:
       directory: made with the first checkpoint.
       attempt: number of this attempt at the run; part of the name of what is being written, and of the manifest.
       say: tells the user a line.
+      committing: a context in which a checkpoint is made visible; raises if this attempt may no longer do so.
       keep: how many of the newest stay.
     """
 
-    def __init__(self, directory: Path, attempt: int, say: Callable[[str], None] = print, keep: int = 3):
+    def __init__(
+        self,
+        directory: Path,
+        attempt: int,
+        say: Callable[[str], None] = print,
+        committing: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
+        keep: int = 3,
+    ):
         if keep < 1:
             raise UsageError(f"Checkpoints.keep = {keep}: keep at least 1")
         self._directory, self._attempt, self._say, self._keep = directory, attempt, say, keep
+        self._committing = committing
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future | None = None
         self._newest = -1
@@ -105,7 +115,7 @@ class Checkpoints:
         found = self._found()
         for step, path in found:
             try:
-                saved = self._read(step, path)
+                saved = _read(step, path)
             except (OSError, ValueError, KeyError, TypeError, IndexError, tf.errors.OpError) as error:
                 if not path.exists():  # a run that goes on meanwhile has newer ones, and removed it
                     return self.restore(set_bad_aside)
@@ -126,6 +136,13 @@ class Checkpoints:
                 f"folder away"
             )
         return None
+
+    def read(self, step: int) -> Saved:
+        """Returns the checkpoint of a step.
+
+        Raises: whatever is wrong with it.
+        """
+        return _read(step, self._directory / f"step_{step:08d}")
 
     def clean(self) -> None:
         """Removes what an attempt that was killed left half-written."""
@@ -157,33 +174,44 @@ class Checkpoints:
         # Durable before it is visible: the data, then the folder's own entries, then the name, then the parent's.
         for path in (*temporary.iterdir(), temporary):
             _sync(path)
-        if final.exists():  # from an attempt that a longer one replaced; never the one that was restored from
-            shutil.rmtree(final)
-        temporary.rename(final)
-        _sync(self._directory)
-        self._newest = step
-        committed()
+        with self._committing():
+            if final.exists():  # from an attempt that a longer one replaced; never the one that was restored from
+                shutil.rmtree(final)
+            temporary.rename(final)
+            _sync(self._directory)
+            self._newest = step
+            committed()
         for _, path in self._found()[self._keep :]:
             doomed = path.with_name(f".{path.name}.old")
             path.rename(doomed)
             shutil.rmtree(doomed, ignore_errors=True)
 
-    @staticmethod
-    def _read(step: int, path: Path) -> Saved:
-        manifest = json.loads((path / "manifest.json").read_text())
-        if manifest["format"] != _FORMAT or manifest["step"] != step:
-            raise ValueError("its manifest is of another format or step")
-        for name, expected in manifest["files"].items():
-            file = path / name
-            if not file.exists():
-                raise ValueError(f"{name} is missing")
-            if file.stat().st_size != expected["bytes"]:
-                raise ValueError(f"{name} has {file.stat().st_size:,} of {expected['bytes']:,} bytes")
-            if _crc32(file) != expected["crc32"]:
-                raise ValueError(f"{name} has the wrong checksum")
-        reader = tf.train.load_checkpoint(str(path / "state"))
-        values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-        return Saved(step, {name: np.asarray(value) for name, value in values.items()}, manifest["notes"])
+
+class ReadOnlyCheckpoints(Checkpoints):
+    """The checkpoints to a rank that is not the first: another rank writes them."""
+
+    def save(self, step, values, notes, committed=lambda: None) -> None:
+        pass
+
+    def clean(self) -> None:
+        pass
+
+
+def _read(step: int, path: Path) -> Saved:
+    manifest = json.loads((path / "manifest.json").read_text())
+    if manifest["format"] != _FORMAT or manifest["step"] != step:
+        raise ValueError("its manifest is of another format or step")
+    for name, expected in manifest["files"].items():
+        file = path / name
+        if not file.exists():
+            raise ValueError(f"{name} is missing")
+        if file.stat().st_size != expected["bytes"]:
+            raise ValueError(f"{name} has {file.stat().st_size:,} of {expected['bytes']:,} bytes")
+        if _crc32(file) != expected["crc32"]:
+            raise ValueError(f"{name} has the wrong checksum")
+    reader = tf.train.load_checkpoint(str(path / "state"))
+    values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    return Saved(step, {name: np.asarray(value) for name, value in values.items()}, manifest["notes"])
 
 
 def _crc32(path: Path) -> int:

@@ -3,6 +3,7 @@
 import datetime
 import time
 from collections.abc import Mapping
+from typing import TextIO
 
 import rich.console
 import rich.live
@@ -14,10 +15,11 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 class Console:
-    """Prints to standard output. Nothing of a run depends on it."""
+    """Prints to standard output, or to another `terminal`. Nothing of a run depends on it."""
 
-    def __init__(self) -> None:
-        self._out = rich.console.Console(highlight=False, soft_wrap=True)
+    def __init__(self, terminal: TextIO | None = None) -> None:
+        self._terminal = terminal
+        self._out = rich.console.Console(file=terminal, highlight=False, soft_wrap=True)
         self._live: rich.live.Live | None = None
         self._printed = 0.0
         self._rate = self._steps_per_second = 0.0
@@ -37,7 +39,11 @@ class Console:
             self._steps_per_second = _smoothed(self._steps_per_second, report.steps / report.seconds)
         if self._out.is_terminal:
             if self._live is None:
-                self._live = rich.live.Live(console=self._out, auto_refresh=False, transient=True)
+                # Prints of user code go above the live line; but what a cluster's libraries print is not shown at all.
+                ours = self._terminal is None
+                self._live = rich.live.Live(
+                    console=self._out, auto_refresh=False, transient=True, redirect_stdout=ours, redirect_stderr=ours
+                )
                 self._live.start()
             self._live.update(rich.text.Text(self._line(report), overflow="ellipsis", no_wrap=True), refresh=True)
         elif time.monotonic() - self._printed >= _SECONDS_BETWEEN_LINES or report.step == report.total_steps:

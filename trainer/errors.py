@@ -7,6 +7,11 @@ from collections.abc import Iterator
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _NOT_THE_USERS = (_HERE, os.path.join(os.path.dirname(_HERE), "launch"), "site-packages", "dist-packages")
+# TensorFlow's codes (tf.errors) for cancelled, too late, aborted, unavailable: making a variable is a collective, and
+# another process has left it.
+_OF_OTHER_PROCESSES = (1, 4, 10, 14)
+# What gin adds for each of its calls that an error passes begins so.
+_OF_GIN = "\n  In call to configurable"
 
 
 class _Told(Exception):
@@ -30,14 +35,18 @@ class TrainingError(_Told):
 
 @contextlib.contextmanager
 def building(what: str) -> Iterator[None]:
-    """Within this context, whatever the factories of a configuration raise is wrong configuration or input."""
+    """Within this context, whatever the factories of a configuration raise is wrong configuration or input.
+
+    But for the errors that say that another process was lost.
+    """
     try:
         yield
     except (UsageError, TrainingError):
         raise
     except Exception as error:
-        # gin adds lines on each of its calls that the error passes.
-        said = " ".join(str(error).split("\n  In call to configurable")[0].split())
+        if getattr(error, "error_code", None) in _OF_OTHER_PROCESSES:
+            raise
+        said = " ".join(str(error).split(_OF_GIN)[0].split())
         where = f"{place(error)}: {_frame(error).line}"
         raise UsageError(f"{what} cannot be made: {type(error).__name__}: {said} (at {where})") from error
 
@@ -50,7 +59,19 @@ def place(error: BaseException) -> str:
     return f"{frame.filename}:{frame.lineno}"
 
 
+def own_trace(error: BaseException) -> str:
+    """A traceback of the user's own frames; of all frames, if none of them is the user's."""
+    own = _own(traceback.extract_tb(error.__traceback__))
+    if not own:
+        return "".join(traceback.format_exception(error)).strip()
+    said = str(error).split(_OF_GIN)[0]
+    return f"{''.join(traceback.format_list(own))}{type(error).__name__}: {said}"
+
+
 def _frame(error: BaseException) -> traceback.FrameSummary:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    own = [frame for frame in frames if not any(part in frame.filename for part in _NOT_THE_USERS)]
-    return (own or frames)[-1]
+    return (_own(frames) or frames)[-1]
+
+
+def _own(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    return [frame for frame in frames if not any(part in frame.filename for part in _NOT_THE_USERS)]

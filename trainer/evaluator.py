@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
+from trainer.arrivals import Arrivals
 from trainer.averaging import Average, NoAverage
 from trainer.data.order import Order
 from trainer.data.pipeline import Batches, Input, Layout
 from trainer.data.source import Field, Source
 from trainer.pace import Pace
+from trainer.ranks import Ranks
 from trainer.tasks.protocol import Task
 from trainer.totals import scalar
 
@@ -29,6 +31,8 @@ class Evaluator:
       average: its weights stand in for the models' own meanwhile.
       sources: the splits that can be evaluated, by name.
       batch_size: of a global batch; does not change results beyond rounding.
+      arrivals: told of every batch.
+      ranks: of the strategy; None: this process alone.
     """
 
     def __init__(
@@ -38,8 +42,11 @@ class Evaluator:
         average: Average | NoAverage,
         sources: Mapping[str, Source],
         batch_size: int,
+        arrivals: Arrivals,
+        ranks: Ranks | None = None,
     ):
-        self.sources = sources
+        self._ranks = ranks or Ranks(strategy)
+        self.sources, self._arrivals = sources, arrivals
         self._strategy, self._task, self._average, self._batch_size = strategy, task, average, batch_size
         with strategy.scope():
             self._metrics = dict(task.metrics())
@@ -49,7 +56,7 @@ class Evaluator:
         self._run_step = tf.function(self._predict_step)
 
     def evaluate(self, split: str, should_stop: Callable[[], bool] = lambda: False) -> dict[str, float] | None:
-        """Returns losses and metrics over the whole split; None if `should_stop` became true on the way.
+        """Returns losses and metrics over the whole split; None if `should_stop` became true on the way, on any rank.
 
         A loss of which nothing counts is NaN.
 
@@ -62,14 +69,16 @@ class Evaluator:
                 variable.assign(0)
         with self._average.in_place():
             batches, left = self._open(self.sources[split])
+            steps, seconds = 0, 0.0
             while left:
-                if should_stop():
+                stop, slowest = self._ranks.largest([should_stop(), seconds])
+                if stop:
                     return None
+                self._pace.measured(steps, slowest)
                 steps, started = min(left, self._pace.steps), time.monotonic()
                 for segment in batches.take(steps):
                     self._run_block(*segment)
-                if self._compiled:
-                    self._pace.measured(steps, time.monotonic() - started)
+                seconds = time.monotonic() - started if self._compiled else 0.0
                 self._compiled, left = True, left - steps
         sums = {name: (float(total.numpy()), float(count.numpy())) for name, (total, count) in self._sums.items()}
         losses = {name: total / count if count else math.nan for name, (total, count) in sums.items()}
@@ -134,13 +143,17 @@ class Evaluator:
         outputs = self._task.outputs(batch)
         self._task.update(self._metrics, batch, outputs)
         losses = self._task.evaluate(batch, outputs)
-        return {
+        sums = {
             name: (
                 tf.reduce_sum(loss.values) + loss.shared * tf.reduce_sum(loss.counts),
                 tf.reduce_sum(loss.counts),
             )
             for name, loss in losses.items()
         }
+        if self._strategy.num_replicas_in_sync == 1:
+            return sums
+        arrived, _ = self._arrivals.before(tf.nest.flatten(sums))
+        return tf.nest.pack_sequence_as(sums, arrived)
 
     def _predict_step(self, block, i):
         return self._strategy.run(self._predict_shard, args=(block, i))

@@ -13,7 +13,7 @@ import tensorflow as tf
 from trainer import strategies
 from trainer.actions.action import Action, Context
 from trainer.arithmetic import Arithmetic
-from trainer.checkpoints import Checkpoints, Saved
+from trainer.checkpoints import Checkpoints, ReadOnlyCheckpoints, Saved
 from trainer.console import Console
 from trainer.data.order import Order
 from trainer.data.pipeline import Layout
@@ -22,8 +22,9 @@ from trainer.errors import UsageError, building
 from trainer.evaluator import Evaluator
 from trainer.goodput import Ledger
 from trainer.modes import check, evaluate, predict, train
-from trainer.run_directory import RunDirectory
-from trainer.signals import Signals
+from trainer.ranks import Ranks
+from trainer.requests import Requests
+from trainer.run_directory import ReadOnlyRunDirectory, RunDirectory
 from trainer.step import TrainStep
 from trainer.tasks.protocol import Task
 
@@ -36,7 +37,10 @@ class Invocation(NamedTuple):
     """What the launcher knows and the configuration does not.
 
     config: the whole configuration, as gin text.  operative: returns what of it has been used so far.
+    begun: called once the run has begun: from then on requests are looked at, at every boundary.
+    watch: given a function that tells, from any thread, how many times this process has come to the steps' all-reduce.
     options: of the mode: `input` and `output` of predict and evaluate, `folder` of check.
+    processes: how many the launcher has started to train together; None: it did not start them.
     replicas: run on so many virtual CPU devices, whatever strategy is configured.
     most_replicas: the most replicas that any attempt at the run may have.
     """
@@ -46,24 +50,28 @@ class Invocation(NamedTuple):
     config: str
     operative: Callable[[], str]
     console: Console
-    signals: Signals
+    requests: Requests
     ledger: Ledger
+    begun: Callable[[], None] = lambda: None
+    watch: Callable[[Callable[[], int]], None] = lambda progress: None
     options: Mapping[str, Any] = {}
+    processes: int | None = None
     replicas: int | None = None
     most_replicas: int | None = None
 
 
 class Books(NamedTuple):
-    """What a run has come to so far.
+    """What a run has come to so far, and where that is written down.
 
-    checkpoints: where it is written down.
+    directory, checkpoints: read-only views to every rank but the first.
+    before: the report of the attempts so far, empty if there were none.
     saved: the checkpoint to go on from, if any; not yet put in place.
-    attempt: number of the attempt that is about to begin.
     """
 
+    directory: RunDirectory
     checkpoints: Checkpoints
+    before: Mapping[str, Any]
     saved: Saved | None
-    attempt: int
 
 
 class Experiment(NamedTuple):
@@ -72,6 +80,7 @@ class Experiment(NamedTuple):
     invocation: Invocation
     books: Books
     strategy: tf.distribute.Strategy
+    ranks: Ranks
     splits: Splits
     order: Order
     layout: Layout
@@ -96,6 +105,7 @@ def run(
     arithmetic: Callable[[], Arithmetic] = Arithmetic,
     checkpoints: Callable[..., Checkpoints] = Checkpoints,
     actions: Sequence[Callable[[Context], Action]] = (),
+    faults: Sequence[Callable[[Context], Action]] = (),
     steps_per_loop: int = 1000,
 ) -> int:
     """Runs one mode of an experiment; returns the exit status of its process.
@@ -110,7 +120,7 @@ def run(
       strategy: returns the process's one strategy.
       arithmetic: returns the choices that decide the numbers.
       checkpoints: returns the checkpoints, given directory, attempt and say.
-      actions: each returns an action, given the context; they act in this order.
+      faults, actions: each returns an action, given the context; they act in this order. Faults fail on purpose.
       steps_per_loop: upper bound of the steps in one host call.
 
     Raises:
@@ -118,14 +128,13 @@ def run(
       TrainingError: the run failed in a way that needs no traceback.
     """
     _check_numbers(batch_size, steps_per_loop, seed, epochs, steps)
-    if invocation.replicas:
-        strategy = _virtual(invocation.replicas)
     choices = arithmetic()
     choices.prepare_process(seed)
-
-    books = _open_books(invocation, checkpoints)
+    chosen = (_virtual(invocation.replicas) if invocation.replicas else strategy)()
+    ranks = strategies.ranks(chosen)
+    _require_processes(invocation.processes, ranks)
+    books = _open_books(invocation, ranks, checkpoints)
     saved = books.saved
-    chosen = strategy()
     with building("the data"):
         splits = data()
     order = Order(len(splits.train), batch_size, seed if shuffle else None)
@@ -135,11 +144,12 @@ def run(
         choices = dataclasses.replace(choices, xla=saved.notes["xla"])
     with building("the task"):
         step = TrainStep(chosen, task(), splits.fields(), layout, seed, choices)
-    evaluator = Evaluator(chosen, step.task, step.average, splits.held_out(), batch_size)
+    evaluator = Evaluator(chosen, step.task, step.average, splits.held_out(), batch_size, step.arrivals, ranks)
     total_steps = steps or (epochs or 0) * order.steps_per_epoch
     experiment = Experiment(
-        invocation, books, chosen, splits, order, layout, step, evaluator, actions, total_steps, steps_per_loop
-    )
+        invocation, books, chosen, ranks, splits, order, layout, step, evaluator, [*faults, *actions], total_steps,
+        steps_per_loop,
+    )  # fmt: skip
     return MODES[invocation.mode](experiment)
 
 
@@ -152,22 +162,43 @@ def _check_numbers(batch_size: int, steps_per_loop: int, seed: int, epochs: int 
     _require_between(0, "seed", seed)
 
 
+def _require_processes(started: int | None, ranks: Ranks) -> None:
+    if started not in (None, ranks.count):
+        raise UsageError(
+            f"{started} processes were started, but the strategy is of {ranks.count}: add --strategy=multi_worker"
+        )
+
+
 def _require_between(least: int, name: str, number: int | None) -> None:
     if number is None or not least <= number < _LARGEST:
         raise UsageError(f"trainer.experiment.run.{name} = {number}: give a number from {least} to {_LARGEST - 1:,}")
 
 
-def _open_books(invocation: Invocation, checkpoints: Callable[..., Checkpoints]) -> Books:
-    directory, before = invocation.directory, invocation.directory.read_report()
-    attempt, step = before.get("attempts", 0) + 1, before.get("step", 0)
-    keeper = checkpoints(directory=directory.checkpoints, attempt=attempt, say=invocation.console.say)
-    saved = keeper.restore(set_bad_aside=invocation.mode == "train")
-    if saved is None and step > 0:
+def _require_no_loss(directory: RunDirectory, step: int) -> None:
+    if step > 0:
         raise UsageError(
             f"{directory.checkpoints} holds no checkpoint, but the run had come to step {step:,}: put its checkpoints "
             f"back, or start afresh in another run_dir"
         )
-    return Books(keeper, saved, attempt)
+
+
+def _open_books(invocation: Invocation, ranks: Ranks, checkpoints: Callable[..., Checkpoints]) -> Books:
+    """Reads what there is. All ranks go on from the newest checkpoint that the first finds to be sound."""
+    directory = invocation.directory if ranks.first else ReadOnlyRunDirectory(invocation.directory.path)
+    before = ranks.from_first(directory.read_report() if ranks.first else None)
+    keeper = (checkpoints if ranks.first else ReadOnlyCheckpoints)(
+        directory=directory.checkpoints,
+        attempt=before.get("attempts", 0) + 1,
+        say=invocation.console.say,
+        committing=directory.committing,
+    )
+    saved = keeper.restore(set_bad_aside=invocation.mode == "train") if ranks.first else None
+    step = ranks.from_first(saved.step if saved else None)
+    if step is None:
+        _require_no_loss(directory, before.get("step", 0))
+    elif not ranks.first:
+        saved = keeper.read(step)
+    return Books(directory, keeper, before, saved)
 
 
 def _require_same_data(saved: Saved | None, order: Order, directory: RunDirectory) -> None:

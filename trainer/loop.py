@@ -1,7 +1,6 @@
 """The host loop: it decides how many steps to run next, and what happens between them. Nothing else."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from trainer.actions.action import NEVER, Action
 from trainer.data.pipeline import Input
@@ -28,7 +27,6 @@ class Controller:
         ledger: Ledger,
         steps_per_epoch: int,
         steps_per_loop: int,
-        clock: Callable[[], float] = time.monotonic,
     ):
         self.step, self.input, self.reporter, self.actions, self.ledger = (
             step,
@@ -37,7 +35,7 @@ class Controller:
             actions,
             ledger,
         )
-        self.steps_per_epoch, self.pace, self.clock = steps_per_epoch, Pace(steps_per_loop), clock
+        self.steps_per_epoch, self.pace = steps_per_epoch, Pace(steps_per_loop)
         self.stop_requested = False
 
     def train(self, step: int, total_steps: int) -> int:
@@ -54,12 +52,10 @@ class Controller:
             if until > step:
                 if step % self.steps_per_epoch == 0:
                     self.step.reset_epoch()
-                started = self.clock()
                 with self.ledger.spend(kind):
                     self.step.train(batches.take(until - step))  # one host call, many steps
                     report = self.reporter.read(until)  # collective
-                if kind == "stepping":
-                    self.pace.measured(until - step, self.clock() - started)
+                self.pace.measured(report.steps, report.seconds)
                 kind = "stepping"
             else:
                 report = self.reporter.read(until)

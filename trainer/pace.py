@@ -15,5 +15,6 @@ class Pace:
 
     def measured(self, steps: int, seconds: float) -> None:
         """Takes note of a call; growth is gradual, because the first calls are slower than those to come."""
-        fitting = int(steps * _SECONDS_PER_CALL / max(seconds, 1e-6))
-        self.steps = max(1, min(self._limit, fitting, 8 * self.steps))
+        if seconds > 0:  # a call that compiled is not measured
+            fitting = int(steps * _SECONDS_PER_CALL / seconds)
+            self.steps = max(1, min(self._limit, fitting, 8 * self.steps))

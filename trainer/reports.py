@@ -1,14 +1,15 @@
 """What is known at a step boundary: the numbers of the step, the rate, and whether somebody asked to stop.
 
-Equal on every rank but for the clock's readings.
+Equal on every rank, so that all of them decide alike.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 from trainer.data.order import Order
 from trainer.goodput import Ledger
+from trainer.ranks import Ranks
+from trainer.requests import Reason, Requests
 from trainer.step import TrainStep
 
 
@@ -21,7 +22,9 @@ class Report:
     hyperparameters: learning rate, gradient norm of the last step, loss scale.
     finite: whether losses and weights are.
     steps, examples, seconds, waiting: since the last report: steps, real examples, seconds of training, and how many of
-      those were spent waiting for data.
+      those were spent waiting for data, by the slowest rank.
+    held_up: by rank, the seconds that it waited in the steps' collective, its own time included.
+    request: the gravest request to stop that any rank has.
     evaluation: what an evaluation at this boundary found, '<split>/<name>'.
     """
 
@@ -37,7 +40,8 @@ class Report:
     examples: int
     seconds: float
     waiting: float
-    stop_requested: bool
+    held_up: tuple[float, ...]
+    request: Reason
     evaluation: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
@@ -55,11 +59,12 @@ class Reporter:
         ledger: Ledger,
         total_steps: int,
         first_step: int,
-        stop_requested: Callable[[], bool],
+        requests: Requests,
+        ranks: Ranks,
     ):
         self._step, self._order, self._ledger, self._total = step, order, ledger, total_steps
-        self._last_step, self._stop_requested = first_step, stop_requested
-        self._training, self._waiting = self._clock()
+        self._last_step, self._requests, self._ranks = first_step, requests, ranks
+        self._spent = self._clock()
         self.examples, self.seconds = 0, 0.0
         self.latest: Report | None = None
         self.evaluation: dict[str, float] = {}
@@ -74,7 +79,11 @@ class Reporter:
         numbers = self._step.read()
         if self.latest is not None:
             self.evaluation |= self.latest.evaluation
-        training, waiting = self._clock()
+        before, self._spent = self._spent, self._clock()
+        # The first call compiles, and says nothing about the rate.
+        spent = [now - then if self.latest else 0.0 for now, then in zip(self._spent, before, strict=True)]
+        table = self._ranks.gather([self._requests.pending, *spent])
+        request, seconds, waited, _ = table.max(axis=0).tolist()
         spe = self._order.steps_per_epoch
         report = Report(
             step=step,
@@ -87,12 +96,12 @@ class Reporter:
             finite=all(math.isfinite(total) for total, _ in numbers.losses.values()) and numbers.finite,
             steps=step - self._last_step,
             examples=self._order.examples_before(step) - self._order.examples_before(self._last_step),
-            # The first call compiles, and says nothing about the rate.
-            seconds=training - self._training if self.latest else 0.0,
-            waiting=waiting - self._waiting if self.latest else 0.0,
-            stop_requested=self._stop_requested(),
+            seconds=seconds,
+            waiting=waited,
+            held_up=tuple(table[:, 3].tolist()),
+            request=Reason(int(request)),
         )
-        self._last_step, self._training, self._waiting = step, training, waiting
+        self._last_step = step
         if self.latest:
             self.examples += report.examples
             self.seconds += report.seconds
@@ -106,6 +115,7 @@ class Reporter:
         training = {f"train/{name}": value for name, value in self.latest.metrics.items()}
         return self.evaluation | self.latest.evaluation | training
 
-    def _clock(self) -> tuple[float, float]:
+    def _clock(self) -> tuple[float, float, float]:
+        """Seconds so far: of training, of these waiting for data, of these waiting for other ranks."""
         seconds = self._ledger.seconds()
-        return seconds["stepping"] + seconds["data"], seconds["data"]
+        return seconds["stepping"] + seconds["data"], seconds["data"], self._step.arrivals.waited()

@@ -1,36 +1,51 @@
 """The run directory: who may write to it, and the small files in it.
 
-    config.gin  operative_config.gin  checkpoints/  tensorboard/  report.json  .lock
+    config.gin  operative_config.gin  checkpoints/  tensorboard/  logs/  report.json
+    .lock     held by the one live command;  .attempt, .fence: which attempt may commit
+    .journal  how far the newest attempt had come, and where its seconds went, up to about a second ago
 
 Checkpoints and event files have modules of their own.
 """
 
+import contextlib
 import fcntl
 import json
 import math
 import os
 import socket
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from trainer.errors import UsageError
+from trainer.errors import TrainingError, UsageError
+
+_ATTEMPT, _JOURNAL = ".attempt", ".journal"
+
+_SECONDS_TO_SEE = 10.0
 
 # What a resume reads in report.json.
 _COUNTS = ("step", "total_steps", "attempts")
 
 
 class RunDirectory:
-    """One run's directory; nothing is created before `acquire`."""
+    """One run's directory; nothing is created before `acquire`.
 
-    def __init__(self, path: str | os.PathLike):
+    Args:
+      locked: whether the launcher of this process holds the lock already.
+    """
+
+    def __init__(self, path: str | os.PathLike, locked: bool = False):
         if "://" in str(path):
             raise UsageError(f"--run_dir={path}: give a folder on this machine or on a mounted share")
         self.path = Path(path).expanduser().absolute()
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self.config = self.path / "config.gin"
+        self.logs = self.path / "logs"
         self._lock: IO[str] | None = None
+        self._locked = locked
 
     def has_checkpoints(self) -> bool:
         """Whether anything was ever saved here, damaged or not."""
@@ -53,7 +68,7 @@ class RunDirectory:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if self._lock is None:
+            if self._lock is None and not self._locked:
                 self._take_lock()
             with tempfile.TemporaryFile(dir=self.path):
                 pass
@@ -78,6 +93,43 @@ class RunDirectory:
         lock.flush()
         self._lock = lock
 
+    def claim(self, attempt: int) -> None:
+        """Makes `attempt` the one that may write; whatever still lives of those before it cannot commit any more."""
+        with self._fenced():
+            self.write(_ATTEMPT, f"{attempt}\n")
+        self._attempt = attempt
+
+    def is_claimed(self, attempt: int) -> bool:
+        """Whether it is seen here that the attempt was claimed; a network's file systems take a while to show it."""
+        deadline = time.monotonic() + _SECONDS_TO_SEE
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError, ValueError):
+                if int((self.path / _ATTEMPT).read_text()) == attempt:
+                    return True
+            time.sleep(0.1)
+        return False
+
+    @contextlib.contextmanager
+    def committing(self) -> Iterator[None]:
+        """Within this context no other attempt can be claimed.
+
+        Raises:
+          TrainingError: another one was claimed since.
+        """
+        with self._fenced():
+            newest = int((self.path / _ATTEMPT).read_text())
+            if newest != self._attempt:
+                raise TrainingError(
+                    f"attempt {self._attempt} at {self.path} is over, since attempt {newest} has begun: not saved"
+                )
+            yield
+
+    @contextlib.contextmanager
+    def _fenced(self) -> Iterator[None]:
+        with open(self.path / ".fence", "a") as fence:
+            fcntl.flock(fence, fcntl.LOCK_EX)
+            yield
+
     def write(self, name: str, text: str) -> None:
         """Writes a small file so that a reader sees the old or the new one, never half of it."""
         path = self.path / name
@@ -97,8 +149,31 @@ class RunDirectory:
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.path / 'report.json'} cannot be read ({error}): restore or remove it") from error
 
+    def read_journal(self) -> dict[str, Any]:
+        """The newest entry of the journal; empty if there is none."""
+        try:
+            return json.loads((self.path / _JOURNAL).read_text())
+        except (OSError, ValueError):  # it tells of time alone, and nobody should have to mend it
+            return {}
+
+    def write_journal(self, entry: dict[str, Any]) -> None:
+        self.write(_JOURNAL, json.dumps(entry) + "\n")
+
     def write_report(self, report: dict[str, Any]) -> None:
         self.write("report.json", json.dumps(_without_nan(report), indent=1, allow_nan=False) + "\n")
+
+
+class ReadOnlyRunDirectory(RunDirectory):
+    """The run's directory to a rank that is not the first: another rank writes what there is to write."""
+
+    def acquire(self) -> None:
+        pass
+
+    def claim(self, attempt: int) -> None:
+        pass
+
+    def write(self, name: str, text: str) -> None:
+        pass
 
 
 def _without_nan(value: Any) -> Any:

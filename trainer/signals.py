@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as requests: noticed at once, acted on at the next boundary of the loop.
+"""SIGTERM and SIGINT: noticed at once, acted on at the next step boundary.
 
 Python's own handlers wait for the end of a host call and TensorFlow's strategies replace them. So the signals are
 blocked in every thread, which only works before other threads exist (that is: before TensorFlow is imported), and one
@@ -10,37 +10,32 @@ import signal
 import threading
 from collections.abc import Callable
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from trainer.requests import Reason, Requests
+
+REASONS = {signal.SIGTERM: Reason.TERMINATED, signal.SIGINT: Reason.INTERRUPTED}
 
 
 class Signals:
-    """Remembers the first signal that asked this process to stop; a second one ends it there and then."""
+    """Turns the first signal into a request; a second one ends the process there and then."""
 
     def __init__(self) -> None:
-        self.received: signal.Signals | None = None
+        self.requests = Requests()
         self.tell: Callable[[str], None] = lambda line: None
         self._graceful = False
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, REASONS)
         threading.Thread(target=self._wait, name="signals", daemon=True).start()
 
-    @property
-    def exit_code(self) -> int:
-        """As a shell reports a process that a signal ended."""
-        return 128 + self.received if self.received is not None else 0
-
-    def stop_requested(self) -> bool:
-        return self.received is not None
-
     def wait_for_boundaries(self) -> None:
-        """From now on somebody looks at `received`; until then a signal simply ends the process."""
+        """From now on somebody looks at the requests; until then a signal simply ends the process."""
         self._graceful = True
 
     def _wait(self) -> None:
         while True:
-            number = signal.sigwait(_SIGNALS)
-            if self.received is not None or not self._graceful:
+            number = signal.sigwait(REASONS)
+            if self.requests.pending or not self._graceful:
                 os._exit(128 + number)
-            self.received = signal.Signals(number)
+            self.requests.ask(REASONS[signal.Signals(number)])
             self.tell(
-                f"{self.received.name} received: saving at the next boundary; once more stops at once, without saving"
+                f"{signal.Signals(number).name} received: saving at the next boundary; "
+                f"once more stops at once, without saving"
             )

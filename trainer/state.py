@@ -3,12 +3,14 @@
 Merges the named variables of the step with what actions remember. Writes no files.
 """
 
+import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from trainer.actions.action import Action
-from trainer.errors import UsageError
+from trainer.errors import TrainingError, UsageError
+from trainer.ranks import Ranks
 from trainer.step import TrainStep
 
 # What may be absent from a checkpoint, or in it for nothing: it belongs to choices that a resume may change.
@@ -55,6 +57,17 @@ class TrainState:
             kept = {name.removeprefix(prefix): v for name, v in values.items() if name.startswith(prefix)}
             if kept:
                 action.restore(kept)
+
+    def require_equal(self, ranks: Ranks) -> None:
+        """Raises TrainingError if a value is not the same on all ranks. A collective."""
+        values = self.read()
+        checksums = ranks.gather([zlib.crc32(np.ascontiguousarray(value).tobytes()) for value in values.values()])
+        for name, column in zip(values, checksums.T, strict=True):
+            for rank in np.flatnonzero(column != column[0]):
+                raise TrainingError(
+                    f"'{name}' has other values on rank {rank} than on rank 0 before the first step of this attempt: "
+                    f"make the model from the seed alone, and let all workers see the same run_dir"
+                )
 
     def _require_equal_names(self, there: set[str], here: set[str]) -> None:
         def required(names):

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from trainer import keras_internals, optimizers, randomness, reduction
+from trainer import keras_internals, optimizers, randomness, reduction, strategies
 from trainer.arithmetic import Arithmetic, xla_pays
+from trainer.arrivals import Arrivals
 from trainer.averaging import Average
 from trainer.data import order
 from trainer.data.pipeline import Layout, Segment
@@ -65,6 +67,8 @@ class TrainStep:
     ):
         self.strategy, self.task, self.layout = strategy, task, layout
         self.seed, self.arithmetic = seed, arithmetic
+        self.arrivals = Arrivals(strategies.local_replicas(strategy))
+        self._poisoned: int | None = None
         with strategy.scope():
             self.parts = task.build(fields)
             for objective in self.parts.objectives:
@@ -112,6 +116,10 @@ class TrainStep:
         totals, metrics, hyperparameters, finite = tf.nest.map_structure(lambda t: float(t.numpy()), self._read())
         means = {name: total / count if count else 0.0 for name, (total, count) in totals["epoch"].items()}
         return Numbers(totals["recent"], means | metrics, hyperparameters, bool(finite))
+
+    def poison(self, step: int) -> None:
+        """Makes the gradients of the step after `step` NaN. To be called before the first host call."""
+        self._poisoned = step
 
     def variables(self) -> dict[str, tf.Variable]:
         """Every variable that must survive, by a name that does not depend on positions in lists."""
@@ -259,7 +267,10 @@ class TrainStep:
             part = tf.nest.map_structure(lambda tensor, slot=slot: tensor[slot], batch)
             one = self._shard(shard, update, part, first_shard + slot, before)
             sums = one if sums is None else tf.nest.map_structure(tf.add, sums, one)
-        reduced = reduction.all_reduce(context, sums, tf.as_dtype(self.arithmetic.reduce_dtype))
+        if self._poisoned is not None:
+            hit = tf.where(self.step.read_value() == self._poisoned, np.nan, 1.0)
+            sums["counts"] = {name: count * hit for name, count in sums["counts"].items()}  # divides the gradients
+        reduced = reduction.all_reduce(context, sums, tf.as_dtype(self.arithmetic.reduce_dtype), self.arrivals)
         scale = self.scale.read_value()
         gradients = {
             name: [g / tf.cast(tf.maximum(reduced["counts"][name], 1e-30) * scale, g.dtype) for g in gs]

@@ -5,7 +5,9 @@ Each function may be called once per process, before TensorFlow has initialised 
 
 import tensorflow as tf
 
+from trainer import cluster
 from trainer.errors import UsageError
+from trainer.ranks import Ranks
 
 
 def default() -> tf.distribute.Strategy:
@@ -31,6 +33,34 @@ def mirrored(virtual_cpus: int = 2) -> tf.distribute.Strategy:
     devices = [f"CPU:{i}" for i in range(virtual_cpus)]
     # Reduced on one device: a fixed order of additions, and no threads of collectives to wait for.
     return tf.distribute.MirroredStrategy(devices, tf.distribute.ReductionToOneDevice("CPU:0"))
+
+
+def multi_worker() -> tf.distribute.Strategy:
+    """One replica on each GPU of every worker, or on its CPU; who the workers are, TF_CONFIG says.
+
+    Blocks until all of them are there.
+
+    Raises:
+      UsageError: TF_CONFIG is missing or malformed.
+    """
+    if cluster.from_environment() is None:
+        raise UsageError(
+            "--strategy=multi_worker needs several processes: add --launcher=ray --num_workers=2, or let the manager "
+            "of your cluster set TF_CONFIG"
+        )
+    _grow_gpu_memory()
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def ranks(strategy: tf.distribute.Strategy) -> Ranks:
+    """The processes that share the strategy."""
+    found = cluster.from_environment() if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) else None
+    return Ranks(strategy, found.rank, len(found.addresses)) if found else Ranks(strategy)
+
+
+def local_replicas(strategy: tf.distribute.Strategy) -> int:
+    """How many of the replicas are this process's."""
+    return strategy.num_replicas_in_sync // ranks(strategy).count
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:

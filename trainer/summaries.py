@@ -61,3 +61,22 @@ class Summaries:
 
     def _files(self) -> list[Path]:
         return [path for path in self._directory.rglob("*tfevents*") if path.is_file()]
+
+
+class NoSummaries(Summaries):
+    """Writes nothing: another rank does."""
+
+    def scalars(self, run: str, step: int, values: Mapping[str, float]) -> None:
+        pass
+
+    def text(self, name: str, text: str) -> None:
+        pass
+
+    def graph(self, graph: tf.Graph) -> None:
+        pass
+
+    def commit(self) -> list[str]:
+        return []
+
+    def rewind(self, committed: Iterable[str]) -> None:
+        pass

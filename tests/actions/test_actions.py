@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import pytest
+import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
@@ -15,11 +16,14 @@ from trainer.actions.log import Log
 from trainer.actions.non_finite import NonFinite
 from trainer.actions.progress import Progress
 from trainer.actions.stop import Stop
+from trainer.arrivals import Arrivals
 from trainer.console import Console
 from trainer.data.order import Order
 from trainer.errors import TrainingError, UsageError
 from trainer.goodput import Ledger
+from trainer.ranks import Ranks
 from trainer.reports import Report, Reporter
+from trainer.requests import Reason, Requests
 from trainer.step import Numbers
 from trainer.summaries import Summaries
 
@@ -58,6 +62,7 @@ def run(tmp_path):
     context = Context(
         total_steps=100, steps_per_epoch=30, evaluator=Evaluated(), summaries=Summaries(tmp_path), console=Console(),
         ledger=Ledger(0.0), save=saved.append, save_failed=lambda: False, should_stop=lambda: bool(asked),
+        ranks=Ranks(tf.distribute.get_strategy()), attempt=1, poison=lambda step: None,
     )  # fmt: skip
     return Run(context, saved, asked)
 
@@ -66,7 +71,7 @@ def report(step, **changes):
     values = {
         "total_steps": 100, "epoch": 1, "epochs": 4, "losses": {"loss": (4.0, 2.0)}, "metrics": {"accuracy": 0.75},
         "hyperparameters": {"learning_rate": 0.125}, "steps": 10, "examples": 320, "seconds": 2.0, "waiting": 0.5,
-        "stop_requested": False, "finite": True,
+        "held_up": (0.25,), "request": Reason.NONE, "finite": True,
     }  # fmt: skip
     return Report(step=step, **(values | changes))
 
@@ -213,17 +218,19 @@ def test_what_is_no_number_ends_the_run(run):
 )
 def test_losses_and_weights_must_be_numbers(loss, weights, finite):
     class Step:
+        arrivals = Arrivals(1)
+
         def read(self):
             return Numbers({"fine": (1.0, 1.0), "loss": (loss, 1.0)}, {}, {}, weights)
 
-    reporter = Reporter(Step(), Order(320, 32), Ledger(0.0), 100, 0, lambda: False)
+    reporter = Reporter(Step(), Order(320, 32), Ledger(0.0), 100, 0, Requests(), Ranks(tf.distribute.get_strategy()))
     assert reporter.read(10).finite is finite
 
 
 def test_a_request_to_stop_is_followed(run):
     action = Stop(run.context)
     assert not action.due(10, report(10))
-    found = report(10, stop_requested=True)
+    found = report(10, request=Reason.TERMINATED)
     assert action.due(10, found) and action(found) is True
 
 

@@ -2,7 +2,8 @@
 
     python tests/process/campaign.py --kills=30 --seed=7
 
-runs it undisturbed too, and compares: weights, input digest, TensorBoard.
+runs it undisturbed too, and compares: weights, input digest, TensorBoard. With --workers it is one run on two Ray workers,
+which are killed in turn.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import cluster
 import reading
 import user_code
 from running import Run, forever
@@ -67,6 +69,47 @@ def run(command: Callable[[], Run], run_dir: Path, kills: int, seed: int, say=pr
     return Campaign(done, 1 + sum(kill.worked for kill in done))
 
 
+class WorkerKill(NamedTuple):
+    moment: str
+    rank: int
+    step: int
+
+
+def kill_workers(run, kills: int, seed: int, say=print) -> list[WorkerKill]:
+    """Kills a worker of a Ray run, `kills` times over its length, each time of another group that has shown itself."""
+    chance, done = random.Random(seed), []
+    moments: list[str] = []
+    while len(moments) < kills:
+        moments += chance.sample(MOMENTS, len(MOMENTS))
+    for number, moment in enumerate(moments[:kills]):
+        rank, first, delay = chance.randrange(2), number * user_code.TOTAL // (kills + 1), chance.random()
+        _wait_for(run, lambda number=number: run.groups() > number)
+        begun = lambda number=number: run.find("^run ", len([k for k in done if k.moment != "start-up"]) + 1)
+        if moment == "start-up":
+            time.sleep(0.7 * delay)
+        else:
+            _wait_for(run, begun)
+            if moment == "step":
+                _wait_for(run, lambda first=first: run.step() >= first)
+            elif moment == "evaluation":
+                due = (max(run.step(), first) // user_code.EVALUATE_EVERY + 1) * user_code.EVALUATE_EVERY
+                _wait_for(run, lambda due=due: run.step() >= due)
+            elif moment == "saving":
+                _wait_for(run, lambda first=first: run.step() >= first and reading.being_saved(run.run_dir))
+            time.sleep(0.3 * delay if moment in ("compilation", "evaluation") else 0.02 * delay)
+        assert run.process.poll() is None, run.output
+        run.kill_worker(rank)
+        done.append(WorkerKill(moment, rank, run.step()))
+        say(f"kill {number + 1} of {kills}, seed {seed}: {done[-1]}")
+    return done
+
+
+def _wait_for(run, condition: Callable[[], object]) -> None:
+    for _ in forever():
+        if condition() or run.process.poll() is not None:
+            return
+
+
 def _wait(process: Run, moment: str, first: int, run_dir: Path, chance: random.Random) -> None:
     """Waits for the moment, not before step `first` where it is one of training."""
     first, delay = max([first, *reading.checkpoints(run_dir)]), chance.random()
@@ -102,25 +145,44 @@ def _describe(process: Run, run_dir: Path, moment: str) -> Kill:
 
 
 def _main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", action="store_true", help="kill the workers of one run on Ray, not whole commands")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="campaign-") as place:
         folder, killed, whole = (Path(place) / name for name in ("user", "killed", "whole"))
         folder.mkdir()
         user_code.write(folder)
-
-        def command(run_dir):
-            return lambda: Run(*user_code.LONG, f"--run_dir={run_dir}", cwd=folder)
-
-        run(command(whole), whole, 0, options.seed)
-        found = run(command(killed), killed, options.kills, options.seed)
-        report = reading.report(killed)
-        print(f"{found.attempts} processes got to work; the report counts {report['attempts']}")
-        assert report["attempts"] == found.attempts
+        if options.workers:
+            _on_ray(folder, whole, 0, options.seed)
+            _on_ray(folder, killed, options.kills, options.seed)
+        else:
+            _alone(folder, whole, 0, options.seed)
+            attempts = _alone(folder, killed, options.kills, options.seed)
+            assert reading.report(killed)["attempts"] == attempts, f"{attempts} processes got to work"
         reading.require_equal(whole, killed)
-        print(f"the same as undisturbed, bit for bit: step {report['step']}, digest {report['input_digest']}")
+        report = reading.report(killed)
+        print(
+            f"the same as undisturbed, bit for bit: step {report['step']}, digest {report['input_digest']}; "
+            f"{report['attempts']} attempts, {report['repeated_steps']} steps repeated, seconds: {report['goodput']}"
+        )
+
+
+def _alone(folder: Path, run_dir: Path, kills: int, seed: int) -> int:
+    return run(lambda: Run(*user_code.LONG, f"--run_dir={run_dir}", cwd=folder), run_dir, kills, seed).attempts
+
+
+def _on_ray(folder: Path, run_dir: Path, kills: int, seed: int) -> None:
+    ray = cluster.RayRun(
+        run_dir, *user_code.LONG, *cluster.TWO, "--gin_param=attempts.Attempts.at_one_step = 20", cwd=folder
+    )
+    try:
+        kill_workers(ray, kills, seed)
+        assert ray.wait() == 0, ray.output
+        ray.require_nothing_left()
+    finally:
+        ray.end()
 
 
 if __name__ == "__main__":

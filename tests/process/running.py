@@ -1,5 +1,6 @@
 """How these tests start Convoy: as a shell does (Run), or quicker, from a process that waits (Preloaded)."""
 
+import itertools
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 # Generous, since others may use the machine too; nothing waits so long unless it fails.
-PATIENCE = 120.0
+PATIENCE = 180.0
 
 
 def environment(**more) -> dict[str, str]:
@@ -57,24 +58,25 @@ class Run:
     def output(self) -> str:
         return "\n".join([*self.out, *self.err])
 
-    def find(self, pattern: str) -> re.Match | None:
-        """The first line of standard output so far that has the pattern in it."""
-        return next((match for line in list(self.out) if (match := re.search(pattern, line))), None)
+    def find(self, pattern: str, occurrence: int = 1) -> re.Match | None:
+        """The first line of standard output so far that has the pattern in it, or a later one of those."""
+        found = (match for line in list(self.out) if (match := re.search(pattern, line)))
+        return next(itertools.islice(found, occurrence - 1, None), None)
 
     def step(self) -> int:
         """The step of the newest boundary that user_code's Trace told of; -1 before the first."""
         told = [line.split()[-1] for line in list(self.out) if line.startswith("at step")]
         return max(map(int, told), default=-1)
 
-    def wait_for(self, pattern: str) -> re.Match | None:
+    def wait_for(self, pattern: str, occurrence: int = 1) -> re.Match | None:
         """Waits for such a line; None if the process has ended without it."""
         for _ in forever():
             if self.process.poll() is not None:
                 self.wait()
                 break
-            if self.find(pattern):
+            if self.find(pattern, occurrence):
                 break
-        return self.find(pattern)
+        return self.find(pattern, occurrence)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         if self.process.poll() is None:

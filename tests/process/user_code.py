@@ -7,6 +7,7 @@ import numpy as np
 MODULE = '''
 """Digits, a small network, and an action that tells where the run is."""
 
+import json
 import os
 import pathlib
 import signal
@@ -14,8 +15,11 @@ import time
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 from trainer.actions.action import Action
+from trainer.data.source import Splits
+from trainer.data.sources import arrays
 
 
 def wait(here):
@@ -24,6 +28,49 @@ def wait(here):
         print("waiting", flush=True)
         while not os.path.exists(os.environ["HOLD_UNTIL"]):
             time.sleep(0.01)
+
+
+def rank():
+    """Of this process among those that train together."""
+    return str(json.loads(os.environ.get("TF_CONFIG", '{"task": {"index": 0}}'))["task"]["index"])
+
+
+def hang(place):
+    """Never returns, if a file asks for that here."""
+    asked = pathlib.Path(os.environ["HANG_IN"]) / f"{place}_{rank()}"
+
+    def endless():
+        while asked.exists():
+            pass
+
+    def asleep():
+        while asked.exists():
+            time.sleep(1000)
+
+    if asked.exists():
+        {"read": endless, "step": asleep}[place]()
+
+
+class Hanging(arrays.Arrays):
+    """Digits whose reading may hang."""
+
+    def read(self, indices):
+        with tf.control_dependencies([tf.py_function(lambda: hang("read"), [], [])]):
+            return super().read(tf.identity(indices))
+
+
+def hanging_splits():
+    return Splits(train=Hanging(train(), name="train"), test=arrays.Arrays(held_out(), name="test"))
+
+
+class MayHang(layers.Layer):
+    def call(self, images):
+        with tf.control_dependencies([tf.py_function(lambda: hang("step"), [], [])]):
+            return tf.identity(images)
+
+
+def hanging_network():
+    return network(first=[MayHang(name="may_hang")])
 
 
 def _digits(first, last):
@@ -66,9 +113,17 @@ def reserved():
     return {"valid": np.zeros(40, np.float32), **labels_outside(9)}
 
 
-def network(filters=16):
+def bug(here):
+    """Raises, if that is asked for in the environment, of this rank or of all."""
+    if here == os.environ.get("BUG_AT") and os.environ["BUG_ON"] in ("all", rank()):
+        1 / 0
+
+
+def network(filters=16, first=()):
     """Has what makes resuming hard: dropout, moving statistics and (in the gin file) an optimizer's slots."""
+    bug("model")
     return keras.Sequential([
+        *first,
         layers.Rescaling(1 / 255), layers.Reshape((28, 28, 1)), layers.Conv2D(filters, 3, activation="relu"),
         layers.BatchNormalization(), layers.MaxPooling2D(), layers.Flatten(),
         layers.Dense(64, activation="relu"), layers.Dropout(0.3), layers.Dense(10),
@@ -91,9 +146,11 @@ class Trace(Action):
 
     def __call__(self, report):
         print("at step", report.step, flush=True)
+        bug(str(report.step))
         if str(report.step) == os.environ.get("KILL_AT"):
             os.kill(os.getpid(), signal.SIGKILL)
         wait(str(report.step))
+        time.sleep(float(os.environ.get("PACE", 0)))
         return False
 '''
 
@@ -109,6 +166,7 @@ from trainer.actions import log
 from trainer.actions import non_finite
 from trainer.actions import progress
 from trainer.actions import stop
+from trainer.actions import straggler
 from trainer.data.sources import arrays
 from trainer.tasks import supervised
 
@@ -124,8 +182,8 @@ experiment.run:
     data = @arrays.splits
     epochs = %EPOCHS
     actions = [
-        @non_finite.NonFinite, @digits.Trace, @evaluate.Evaluate, @log.Log, @progress.Progress, @stop.Stop,
-        @checkpoint.Checkpoint,
+        @non_finite.NonFinite, @digits.Trace, @evaluate.Evaluate, @log.Log, @progress.Progress,
+        @straggler.Straggler, @stop.Stop, @checkpoint.Checkpoint,
     ]
 
 arrays.splits:
@@ -133,6 +191,17 @@ arrays.splits:
     test = @digits.held_out
 supervised.Supervised.model = @digits.network
 log.Log.every = 4
+"""
+
+HANGING = """
+from __gin__ import dynamic_registration
+
+import digits
+from trainer import experiment
+from trainer.tasks import supervised
+
+experiment.run.data = @digits.hanging_splits
+supervised.Supervised.model = @digits.hanging_network
 """
 
 # 32 steps an epoch, the last of them padded.
@@ -159,4 +228,5 @@ def write(folder: Path) -> Path:
     np.savez(folder / "digits.npz", x=x[mixed].astype(np.uint8).reshape(-1, 28, 28), y=y[mixed])
     (folder / "digits.py").write_text(MODULE)
     (folder / "digits.gin").write_text(GIN)
+    (folder / "hanging.gin").write_text(HANGING)
     return folder

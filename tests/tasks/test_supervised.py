@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from trainer.arrivals import Arrivals
 from trainer.averaging import NoAverage
 from trainer.data.source import Field
 from trainer.data.sources.arrays import Arrays
@@ -72,7 +73,7 @@ def test_tokens_count_where_a_mask_lets_them(new_step, options):
     counted = words > 0
     expected = (errors(task, data) * counted).sum()
     right = ((task.model(words).numpy().argmax(-1) == data["y"]) & counted).sum()
-    evaluator = Evaluator(tf.distribute.get_strategy(), task, NoAverage(), {"test": Arrays(data)}, 4)
+    evaluator = Evaluator(tf.distribute.get_strategy(), task, NoAverage(), {"test": Arrays(data)}, 4, Arrivals(1))
     found = evaluator.evaluate("test")
     assert found["loss"] == pytest.approx(expected / counted.sum(), rel=1e-5)
     assert found["accuracy"] == pytest.approx(right / counted.sum(), rel=1e-5)
@@ -180,7 +181,9 @@ def test_evaluation_has_penalties_and_no_class_weights_as_in_keras(new_step):
     data = vectors()
     task = examples.classifier(penalised, class_weight={0: 100.0})
     new_step(task, data)
-    found = Evaluator(tf.distribute.get_strategy(), task, NoAverage(), {"test": Arrays(data)}, 4).evaluate("test")
+    found = Evaluator(tf.distribute.get_strategy(), task, NoAverage(), {"test": Arrays(data)}, 4, Arrivals(1)).evaluate(
+        "test"
+    )
     task.model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     expected = task.model.evaluate(data["x"], data["y"], batch_size=10, verbose=0, return_dict=True)
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)

@@ -10,6 +10,7 @@ from trainer.console import Console
 from trainer.errors import UsageError
 from trainer.evaluator import Evaluator
 from trainer.goodput import Ledger
+from trainer.ranks import Ranks
 from trainer.reports import Report
 from trainer.summaries import Summaries
 
@@ -19,8 +20,11 @@ NEVER = sys.maxsize
 class Context(NamedTuple):
     """What a run gives its actions.
 
+    ranks: the processes that train together; this one's rank.
+    attempt: number of this attempt at the run, from 1.
     save: saves the state as of a step; save_failed: whether saving, which goes on in the background, has failed.
     should_stop: whether somebody asked for the end of the run.
+    poison: makes the gradients of the step after a step NaN.
     """
 
     total_steps: int
@@ -32,6 +36,9 @@ class Context(NamedTuple):
     save: Callable[[int], None]
     save_failed: Callable[[], bool]
     should_stop: Callable[[], bool]
+    ranks: Ranks
+    attempt: int
+    poison: Callable[[int], None]
 
 
 class Action:

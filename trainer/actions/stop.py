@@ -10,7 +10,7 @@ class Stop(Action):
         pass
 
     def due(self, step: int, report) -> bool:
-        return report.stop_requested
+        return bool(report.request)
 
     def __call__(self, report) -> bool:
         return True

@@ -14,21 +14,25 @@ from trainer.config.reach import reach
 from trainer.errors import UsageError
 
 
-def check(configuration: Configuration, root: str, given: Collection[str]) -> tuple[Configuration, list[str]]:
+def check(
+    configuration: Configuration, root: str, given: Collection[str], also: Collection[str] = ()
+) -> tuple[Configuration, list[str]]:
     """The configuration without what a later choice made irrelevant, and a line on each thing so dropped.
 
     Args:
         configuration: what `parse.read` returned.
         root: the full name of the function that the configuration is for.
         given: the parameters of the root that its caller passes itself.
+        also: full names of further functions that may take from the configuration, and need not.
 
     Raises:
         UsageError: one line a problem, each with its place and the remedy.
     """
-    names.import_module(root.rpartition(".")[0])  # the files may never mention it
+    for name in (root, *also):
+        names.import_module(name.rpartition(".")[0])  # the files may never mention it
     _refuse_cycles(configuration)
-    used = reach(configuration, root)
-    dropped = _dropped(configuration, root, used)
+    used = _reach(configuration, (root, *also))
+    dropped = _dropped(configuration, (root, *also), used)
     problems = [
         *_missing(configuration, root, given),
         *_given(configuration, root, given),
@@ -122,7 +126,11 @@ def _unused(configuration: Configuration, used: set[Key], dropped: dict[Key, Sta
             yield f"{where}: the macro {name} is used by nothing{remedy}"
 
 
-def _dropped(configuration: Configuration, root: str, used: set[Key]) -> dict[Key, Statement]:
+def _reach(configuration: Configuration, roots: Collection[str]) -> set[Key]:
+    return set().union(*(reach(configuration, root) for root in roots))
+
+
+def _dropped(configuration: Configuration, roots: Collection[str], used: set[Key]) -> dict[Key, Statement]:
     """What is unused now, but was used at some point of the reading: a later statement took its user away.
 
     Not what the command line says: the user wrote it for this very run, and expects an effect.
@@ -131,7 +139,7 @@ def _dropped(configuration: Configuration, root: str, used: set[Key]) -> dict[Ke
     if not unused:
         return {}
     statements = configuration.statements
-    history = [reach(configuration.first(count), root) for count in range(1, len(statements) + 1)]
+    history = [_reach(configuration.first(count), roots) for count in range(1, len(statements) + 1)]
     return {
         key: statement
         for key, statement in unused.items()

@@ -13,11 +13,13 @@ from trainer.config.configuration import Configuration, Key, Macro, Reference, r
 # What a resume may change: it alters neither the arithmetic nor the order of the examples. Patterns of
 # selector.parameter, and of selectors that a list may gain or lose; the last that matches decides, ! says no.
 FREE = (
+    "launch.*",
     "trainer.strategies.*",
     "trainer.actions.*",
     "!trainer.actions.plateau.*",
     "trainer.checkpoints.*",
     "trainer.experiment.run.strategy",
+    "trainer.experiment.run.faults",
     "trainer.experiment.run.steps_per_loop",
     "trainer.experiment.run.steps",
     "trainer.experiment.run.epochs",

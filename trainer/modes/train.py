@@ -4,6 +4,7 @@ import importlib.metadata
 import platform
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 
 from trainer import strategies
@@ -12,8 +13,9 @@ from trainer.data.pipeline import Input
 from trainer.errors import UsageError
 from trainer.loop import Controller
 from trainer.reports import Reporter
+from trainer.requests import Reason
 from trainer.state import TrainState
-from trainer.summaries import Summaries
+from trainer.summaries import NoSummaries, Summaries
 
 if TYPE_CHECKING:
     from trainer.experiment import Experiment
@@ -40,7 +42,7 @@ def run(experiment: "Experiment") -> int:
     finally:
         attempt.close()
         experiment.books.checkpoints.finish()
-    return experiment.invocation.signals.exit_code
+    return attempt.reason
 
 
 class Attempt:
@@ -52,11 +54,12 @@ class Attempt:
 
     def __init__(self, experiment: "Experiment"):
         self._experiment, self._invocation = experiment, experiment.invocation
-        self._directory, self._console = experiment.invocation.directory, experiment.invocation.console
-        self.ledger, self._signals = experiment.invocation.ledger, experiment.invocation.signals
-        self._before = self._directory.read_report()
-        self.ledger.add(self._before.get("goodput", {}))
-        self._summaries = Summaries(self._directory.tensorboard)
+        self._directory, self._console = experiment.books.directory, experiment.invocation.console
+        self.ledger, self._requests = experiment.invocation.ledger, experiment.invocation.requests
+        self._before = experiment.books.before
+        self._attempt = self._before.get("attempts", 0) + 1
+        self.reason = Reason.NONE
+        self._summaries = (Summaries if experiment.ranks.first else NoSummaries)(self._directory.tensorboard)
         context = Context(
             total_steps=experiment.total_steps,
             steps_per_epoch=experiment.order.steps_per_epoch,
@@ -66,7 +69,10 @@ class Attempt:
             ledger=self.ledger,
             save=self.save,
             save_failed=experiment.books.checkpoints.failed,
-            should_stop=self._signals.stop_requested,
+            should_stop=lambda: bool(self._requests.pending),
+            ranks=experiment.ranks,
+            attempt=self._attempt,
+            poison=experiment.step.poison,
         )
         self.actions = [make(context) for make in experiment.actions]
         self._state = TrainState(experiment.step, self.actions)
@@ -74,13 +80,18 @@ class Attempt:
         self.first_step = saved.step if saved else 0
         if saved:
             self._state.assign(saved.values)
+        journal, self._repeated = self._directory.read_journal(), self._before.get("repeated_steps", 0)
+        if journal:
+            self.ledger.go_on(journal, saved.notes["goodput"] if saved else {})
+            self._repeated += max(0, journal["step"] - self.first_step)
         self.reporter = Reporter(
             experiment.step,
             experiment.order,
             self.ledger,
             experiment.total_steps,
             self.first_step,
-            self._signals.stop_requested,
+            self._requests,
+            experiment.ranks,
         )
         self.reporter.evaluation |= self._before.get("metrics", {})
         self.input = Input(
@@ -114,11 +125,14 @@ class Attempt:
         experiment, saved = self._experiment, self._experiment.books.saved
         self._directory.acquire()
         # What was restored, and the number of this attempt, were read before the lock was held.
-        if self._directory.read_report().get("attempts", 0) + 1 != experiment.books.attempt:
+        if experiment.ranks.first and self._directory.read_report() != self._before:
             raise UsageError(
                 f"--run_dir={self._directory.path} was trained in by another process while this one started: "
                 f"run the same command again"
             )
+        self._directory.claim(self._attempt)
+        self._require_shared()
+        self._state.require_equal(experiment.ranks)
         experiment.books.checkpoints.clean()
         self._directory.write("config.gin", self._invocation.config)
         self._directory.write("operative_config.gin", self._invocation.operative())
@@ -127,9 +141,11 @@ class Attempt:
             self._summaries.text("config.gin", self._invocation.config)
             self._summaries.graph(experiment.evaluator.graph(experiment.splits.train.fields))
         self._directory.write_report(self._report("running", self.first_step))
+        self.ledger.keep_journal(self._write_journal)
+        self.ledger.write_entry()
         splits = {"train": experiment.splits.train, **experiment.splits.held_out()}
         sizes = ", ".join(f"{name} {len(source):,}" for name, source in splits.items())
-        resumed = f"; goes on from step {saved.step:,}, attempt {experiment.books.attempt}" if saved else ""
+        resumed = f"; goes on from step {saved.step:,}, attempt {self._attempt}" if saved else ""
         weights = sum(tf.size(v.value).numpy() for o in experiment.step.parts.objectives for v in o.variables)
         self._console.fact("run", f"{self._directory.path}{resumed}")
         self._console.fact("devices", strategies.describe(experiment.strategy))
@@ -140,9 +156,21 @@ class Attempt:
             f"{experiment.layout.shard_size} examples a step",
         )
         self._console.fact("steps", f"{experiment.total_steps:,}, {experiment.order.steps_per_epoch:,} an epoch")
-        self._signals.tell = self._console.say
-        self._signals.wait_for_boundaries()
+        self._invocation.begun()
+        self._invocation.watch(experiment.step.arrivals.count)
         self.ledger.switch("other")
+
+    def _require_shared(self) -> None:
+        """Raises UsageError if this directory is not one and the same on all ranks. A collective."""
+        ranks = self._experiment.ranks
+        ranks.any(False)  # the first has claimed it by now
+        seen = ranks.gather([self._directory.is_claimed(self._attempt)])[:, 0]
+        if not seen.all():
+            blind = ", ".join(map(str, np.flatnonzero(seen == 0)))
+            raise UsageError(
+                f"--run_dir={self._directory.path} of rank 0 is not seen by rank {blind}: name a folder on a mount "
+                f"that all machines share"
+            )
 
     def save(self, step: int) -> None:
         """Saves the state as of `step`, and the report with it. A collective."""
@@ -152,6 +180,7 @@ class Attempt:
                 "shards": self._experiment.layout.shards,
                 "xla": self._experiment.step.xla,
                 "event_files": self._summaries.commit(),
+                "goodput": self.ledger.seconds(),
             }
             report = self._report("running", step)
             self._experiment.books.checkpoints.save(
@@ -159,16 +188,19 @@ class Attempt:
             )
 
     def end(self, step: int) -> None:
-        """Saves once more, waits until all is on disk, and says how it went."""
+        """Saves once more, waits until all is on disk, and says how it went. A collective."""
+        self.reason = Reason(int(self._experiment.ranks.largest([self._requests.pending])[0]))
         self.save(step)
         with self.ledger.spend("checkpoint"):
             self._experiment.books.checkpoints.wait()
-        stopped = self._signals.received
-        self._directory.write_report(self._report("stopped" if stopped else "finished", step))
+        self.ledger.write_entry()
+        self._directory.write_report(self._report("stopped" if self.reason else "finished", step))
         self._directory.write("operative_config.gin", self._invocation.operative())
         self._console.close()
-        if stopped:
-            self._console.say(f"stopped by {stopped.name} at step {step:,}; saved; the same command goes on from there")
+        if self.reason:
+            self._console.say(
+                f"stopped by {self.reason.words} at step {step:,}; saved; the same command goes on from there"
+            )
         else:
             listed = "  ".join(f"{name} {value:.4g}" for name, value in self.reporter.metrics().items())
             self._console.say(f"finished at step {step:,}  {listed}")
@@ -180,6 +212,10 @@ class Attempt:
         for action in self.actions:
             action.close()
         self._summaries.commit()
+
+    def _write_journal(self, entry: dict[str, Any]) -> None:
+        latest = self.reporter.latest
+        self._directory.write_journal({**entry, "step": latest.step if latest else self.first_step})
 
     def _say_where(self) -> None:
         self._console.fact("run", str(self._directory.path))
@@ -197,7 +233,8 @@ class Attempt:
             "metrics": self.reporter.metrics(),
             "examples_per_second": round(rate, 1),
             "num_replicas": self._experiment.strategy.num_replicas_in_sync,
-            "attempts": self._experiment.books.attempt,
+            "attempts": self._attempt,
+            "repeated_steps": self._repeated,
             "goodput": {kind: round(seconds, 3) for kind, seconds in self.ledger.seconds().items()},
             "input_digest": f"{int(self._experiment.step.digest.numpy()) % (1 << 64):016x}",
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},

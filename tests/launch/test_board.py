@@ -1,0 +1,62 @@
+"""What passes between the driver and the workers, and what of a group that is over does not."""
+
+from launch.board import Beat, Board, Member, Outcome
+from trainer.requests import Reason
+
+MEMBERS = tuple(Member(rank, "host", "node", 100 + rank, f"host:{rank}", "{}", "ac", "pg") for rank in range(2))
+BEAT = Beat("stepping", 0.0, 5, 4)
+
+
+def board():
+    found = Board()
+    found.started("controller")
+    found.begin("a", MEMBERS)
+    return found
+
+
+def test_a_group_tells_the_driver_what_it_does():
+    told = board()
+    told.beat("a", 1, BEAT)
+    told.tell("a", b"hello")
+    told.end("a", 0, Outcome(0))
+    snapshot = told.snapshot()
+    assert (snapshot.group, snapshot.members, snapshot.controller) == ("a", MEMBERS, "controller")
+    assert snapshot.beats[1][0] == BEAT and snapshot.news == [b"hello"]
+    assert snapshot.outcomes == {0: Outcome(0)}
+    assert told.snapshot().news == [], "told twice"
+
+
+def test_what_a_group_that_is_over_says_is_dropped_and_it_is_sent_away():
+    told = board()
+    told.begin("b", MEMBERS)
+    assert told.beat("a", 0, BEAT).abandon
+    told.tell("a", b"old")
+    told.end("a", 0, Outcome(1))
+    snapshot = told.snapshot()
+    assert (snapshot.beats, snapshot.news, snapshot.outcomes) == ({}, [], {})
+    assert not told.beat("b", 0, BEAT).abandon
+
+
+def test_requests_of_the_user_outlive_a_group_and_others_do_not():
+    for asked, expected in ((Reason.LEAVE, Reason.NONE), (Reason.TERMINATED, Reason.TERMINATED)):
+        told = board()
+        told.ask(asked)
+        told.ask(Reason.RESIZE)
+        assert told.beat("a", 0, BEAT).request == asked, "the gravest"
+        told.started("another controller")
+        told.begin("b", MEMBERS)
+        assert told.beat("b", 0, BEAT).request == expected
+
+
+def test_one_that_cannot_go_on_keeps_nobody_waiting():
+    for outcome, abandon in ((Outcome(1), True), (Outcome(2), True), (Outcome(0), False), (Outcome(101), False)):
+        told = board()
+        told.end("a", 1, outcome)
+        assert told.beat("a", 0, BEAT).abandon is abandon
+
+
+def test_deaths_are_told_once():
+    told = board()
+    told.died({1: "killed"})
+    assert told.snapshot().deaths == [{1: "killed"}]
+    assert told.snapshot().deaths == []

@@ -1,0 +1,108 @@
+"""Who is to blame when a group of workers stands still."""
+
+import pytest
+
+from launch.board import Beat
+from launch.monitor import Limits, Monitor
+from trainer.errors import UsageError
+
+LIMITS = Limits(silence=8, step=12, slow=100, times=20)
+
+
+def stepping(arrivals, phase="stepping"):
+    return Beat(phase, 0.0, arrivals, 0)
+
+
+def look(monitor, now, *beats, ages=(0.5, 0.5)):
+    return monitor.look({rank: (beat, ages[rank]) for rank, beat in enumerate(beats)}, now)
+
+
+def test_workers_that_step_are_left_alone():
+    monitor = Monitor(LIMITS)
+    for second in range(100):
+        assert look(monitor, second, stepping(10 * second), stepping(10 * second)) == []
+
+
+def test_who_has_not_arrived_is_to_blame_and_not_who_waits():
+    monitor = Monitor(LIMITS)
+    for second in range(12):
+        assert look(monitor, second, stepping(41), stepping(40)) == []
+    (hang,) = look(monitor, 12.5, stepping(41), stepping(40))
+    assert (hang.rank, hang.phase, hang.arrivals, hang.silent) == (1, "stepping", 40, False)
+    assert hang.seconds == pytest.approx(12.5)
+
+
+def test_who_waits_for_data_is_named_with_its_phase():
+    monitor = Monitor(LIMITS)
+    look(monitor, 0, stepping(41), stepping(40, "data"))
+    (hang,) = look(monitor, 13, stepping(41), stepping(40, "data"))
+    assert (hang.rank, hang.phase) == (1, "data")
+
+
+def test_who_no_longer_beats_is_to_blame_at_once():
+    monitor = Monitor(LIMITS)
+    look(monitor, 0, stepping(40), stepping(41))
+    assert look(monitor, 8, stepping(40), stepping(41), ages=(0.5, 7.5)) == []
+    (hang,) = look(monitor, 9, stepping(40), stepping(41), ages=(0.5, 8.5))
+    assert (hang.rank, hang.silent, hang.seconds) == (1, True, 8.5)
+
+
+@pytest.mark.parametrize(
+    "phase", ["startup", "restart", "compilation", "evaluation", "checkpoint", "other", "stepping"]
+)
+def test_what_may_be_slow_has_a_limit_of_its_own(phase):
+    monitor = Monitor(LIMITS)
+    assert look(monitor, 0, stepping(0, phase), stepping(0, phase)) == []
+    assert look(monitor, 99, stepping(0, phase), stepping(0, phase)) == []
+    assert [hang.rank for hang in look(monitor, 101, stepping(0, phase), stepping(0, phase))] == [0, 1]
+
+
+def test_one_that_may_still_be_busy_excuses_the_others():
+    """A rank that compiles keeps the others waiting, and none of them hangs."""
+    monitor = Monitor(LIMITS)
+    look(monitor, 0, stepping(1), stepping(0, "compilation"))
+    assert look(monitor, 50, stepping(1), stepping(0, "compilation")) == []
+
+
+def test_slow_steps_are_given_time():
+    monitor = Monitor(LIMITS)
+    for step in range(5):
+        look(monitor, 5.0 * step, stepping(step), stepping(step))
+    assert look(monitor, 20 + 90, stepping(4), stepping(4)) == []
+    assert len(look(monitor, 20 + 101, stepping(4), stepping(4))) == 2
+
+
+@pytest.mark.parametrize("name", ["silence", "step", "slow", "times"])
+def test_limits_that_make_no_sense(name):
+    with pytest.raises(UsageError, match=f"Limits.{name} = 0"):
+        Limits(**{name: 0})
+
+
+def test_evaluation_is_slow_until_its_first_batch():
+    monitor = Monitor(LIMITS)
+    for second, arrivals in ((0, 40), (50, 40), (60, 65)):
+        assert look(monitor, second, stepping(arrivals, "evaluation"), stepping(arrivals, "evaluation")) == []
+    look(monitor, 61, stepping(66, "evaluation"), stepping(65, "evaluation"))
+    (hang,) = look(monitor, 111, stepping(66, "evaluation"), stepping(65, "evaluation"))
+    assert (hang.rank, hang.phase) == (1, "evaluation")
+
+
+def test_who_is_stuck_between_steps_while_the_others_wait_in_one_is_to_blame():
+    monitor = Monitor(LIMITS)
+    look(monitor, 0, stepping(41), stepping(40, "other"))
+    (hang,) = look(monitor, 13, stepping(41), stepping(40, "other"))
+    assert (hang.rank, hang.phase) == (1, "other")
+
+
+def test_who_does_not_end_when_the_others_have_is_to_blame():
+    monitor = Monitor(LIMITS)
+    beats = {1: (stepping(40, "other"), 0.5)}
+    assert monitor.look(beats, 0) == monitor.look(beats, 13) == []
+    (hang,) = monitor.look(beats, 14, returned=True)
+    assert hang.rank == 1
+
+
+def test_who_is_not_heard_of_while_the_others_get_on_is_left_alone():
+    monitor = Monitor(LIMITS)
+    for second in range(30):
+        assert look(monitor, second, stepping(second), stepping(0), ages=(0.5, float(second))) == []

@@ -1,0 +1,74 @@
+"""Processes that train together without Ray, as TF_CONFIG says; and what is refused of several workers at all."""
+
+import json
+import socket
+
+import pytest
+import reading
+import user_code
+
+pytestmark = pytest.mark.process
+
+FLAGS = (*user_code.SHORT, "--gin_param=SHARDS = 2", "--strategy=multi_worker")
+
+
+def config(addresses, index):
+    return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
+
+
+def test_two_processes_with_a_tf_config_train_as_one(start, convoy, tmp_path):
+    alone, run_dir = tmp_path / "alone", tmp_path / "run"
+    assert convoy(*user_code.SHORT, "--gin_param=SHARDS = 2", f"--run_dir={alone}").code == 0
+    ports = [socket.socket() for _ in range(2)]
+    for port in ports:
+        port.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{port.getsockname()[1]}" for port in ports]
+    for port in ports:
+        port.close()
+    runs = [start(*FLAGS, f"--run_dir={run_dir}", TF_CONFIG=config(addresses, index)) for index in range(2)]
+    for run in runs:
+        assert run.wait() == 0, run.output
+    found, expected = reading.report(run_dir), reading.report(alone)
+    assert (found["num_replicas"], found["attempts"]) == (2, 1)
+    assert found["input_digest"] == expected["input_digest"]
+    assert found["metrics"] == pytest.approx(expected["metrics"], rel=1e-4)
+    # What several processes trained, one evaluates.
+    evaluated = convoy("--mode=evaluate", f"--run_dir={run_dir}")
+    assert evaluated.code == 0 and "step 3  test" in evaluated.out, evaluated.err
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("{", "it is not JSON"),
+        ('{"cluster": {}}', "it needs 'cluster' and 'task'"),
+        ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}', "'ps'"),
+        (config(["a:1", "b:1"], 2), "no worker 2"),
+        (config(["a"], 0), "no list of texts like"),
+    ],
+)
+def test_a_tf_config_that_is_malformed(convoy, tmp_path, text, says):
+    result = convoy(*FLAGS, f"--run_dir={tmp_path / 'x'}", TF_CONFIG=text)
+    assert result.code == 2 and result.err.startswith("error: TF_CONFIG cannot be used") and says in result.err
+    assert len(result.err.splitlines()) == 1 and not (tmp_path / "x").exists()
+
+
+REFUSED = {
+    "no workers": (["--launcher=ray", "--num_workers=0"], ["--num_workers=0", "at least 1"]),
+    "workers that are no number": (["--launcher=ray", "--num_workers=two"], ["--num_workers=two"]),
+    "more at least than at most": (["--launcher=ray", "--num_workers=3:2"], ["--num_workers=3:2", "MIN:MAX"]),
+    "workers without a launcher": (["--num_workers=2"], ["--num_workers=2", "--launcher=ray"]),
+    "a strategy of one process": (
+        ["--launcher=ray", "--num_workers=2"],
+        ["--num_workers=2", "--strategy=multi_worker"],
+    ),
+    "evaluating on Ray": (["--launcher=ray", "--mode=evaluate"], ["--mode=evaluate", "drop --launcher=ray"]),
+    "several workers and nobody who says which": (["--strategy=multi_worker"], ["TF_CONFIG", "--launcher=ray"]),
+}
+
+
+@pytest.mark.parametrize("arguments, says", REFUSED.values(), ids=REFUSED)
+def test_what_makes_no_sense_of_several_workers(convoy, tmp_path, arguments, says):
+    if "--launcher=ray" in arguments:
+        pytest.importorskip("ray", reason="the ray extra is not installed")
+    reading.refuse(convoy, *user_code.SHORT, *arguments, says=says, run_dir=tmp_path / "x")
