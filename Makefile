@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_DIR ?= runs/mnist_small
 # A file of tests stays in one process, which shares what is dear to make; two files at a time keep two cores busy.
+# Without ray the tests of clusters are skipped, and say so.
+EXTRAS ?= samples,ray,dev
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: train test check tensorboard
@@ -36,5 +38,5 @@ $(VENV)/.samples: setup.py $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.dev: setup.py $(VENV)/bin/python
-	$(BIN)/python -m pip install -qq --editable '.[samples,dev]'
+	$(BIN)/python -m pip install -qq --editable '.[$(EXTRAS)]'
 	@touch $@

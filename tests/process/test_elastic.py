@@ -1,0 +1,80 @@
+"""Nodes come and go during a run: it grows and shrinks with them, and comes to what one worker alone comes to."""
+
+import socket
+import time
+
+import cluster
+import pytest
+import reading
+
+cluster.require_ray()
+pytestmark = [pytest.mark.process, pytest.mark.cluster]
+
+FLAGS = ("--gin_file=digits.gin", "--model=mlp", "--gin_param=EPOCHS = 20", "--gin_param=STEPS_PER_LOOP = 1",
+         "--gin_param=CHECKPOINT_EVERY = 50", "--gin_param=log.Log.every = 1", "--gin_param=SHARDS = 2")  # fmt: skip
+
+
+@pytest.fixture
+def nodes(tmp_path_factory):
+    """A cluster with one node, of one CPU, on which steps are slow enough to see nodes come."""
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    found = cluster.Nodes(tmp_path_factory.mktemp("r"), port, PACE="0.05")
+    yield found
+    found.end()
+
+
+def test_from_one_worker_to_two_and_back_twice(nodes, folder, convoy, tmp_path):
+    alone, run_dir = tmp_path / "alone", tmp_path / "run"
+    assert convoy(*FLAGS, f"--run_dir={alone}").code == 0
+    # The same kind of strategy all along: it is the number of workers that changes.
+    run = cluster.RayRun(run_dir, *FLAGS, "--launcher=ray", "--strategy=multi_worker", "--num_workers=1:2", cwd=folder,
+                         **nodes.access())  # fmt: skip
+    try:
+        run.wait_for_step(30)
+        assert len(run.workers()) == 1
+        first = nodes.add()
+        assert run.wait_for("attempt 2$"), run.output
+        assert len(run.workers()) == 2
+
+        run.wait_for_step(run.step() + 30)
+        nodes.drain(first, seconds=60)
+        assert run.wait_for("attempt 3$"), run.output
+        assert run.find("^starting again: a worker that was told to leave$")
+        assert reading.report(run_dir)["repeated_steps"] == 0, "a notice that was long enough"
+
+        second = nodes.add()
+        assert run.wait_for("attempt 4$"), run.output
+        run.wait_for_step(run.step() + 30)
+        cluster.kill([second])
+        lost = time.monotonic()
+        assert run.wait_for("attempt 5$"), run.output
+        print(f"from the death of a node to training on another one: {time.monotonic() - lost:.1f} s")
+        assert run.find("was lost: its (node|process) has died")
+        assert run.wait() == 0, run.output
+    finally:
+        run.end()
+
+    report = reading.report(run_dir)
+    assert report["attempts"] == 5 and report["num_replicas"] == 1
+    assert report["input_digest"] == reading.report(alone)["input_digest"]
+    expected, found = (reading.scalars(place, "train")["loss"] for place in (alone, run_dir))
+    assert [step for step, _ in found] == [step for step, _ in expected]
+    for (step, wanted), (_, loss) in zip(expected, found, strict=True):
+        assert loss == pytest.approx(wanted, rel=1e-4), f"step {step}"
+
+
+def test_a_cluster_that_is_not_there_is_bad_usage(folder, tmp_path):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        run = cluster.RayRun(tmp_path / "run", *FLAGS, *cluster.TWO, cwd=folder, RAY_ADDRESS=address)
+        try:
+            assert run.wait() == 2
+        finally:
+            run.end()
+    assert len(run.err) == 1 and run.err[0].startswith(f"error: RAY_ADDRESS={address}: nobody answers there"), (
+        run.output
+    )
+    assert not (tmp_path / "run").exists()
