@@ -52,10 +52,12 @@ class Outcome(NamedTuple):
 
 
 class Lost(Exception):
-    """Raised in a worker that cannot go on, because another one died.
+    """Raised in a worker that cannot go on without another one.
 
     Stands here, since Ray Train's controller reads it and should not have to import TensorFlow, which takes seconds.
     """
+
+    SAYS = "it could not reach the others"  # which its message begins with: all that Ray tells the driver of it
 
 
 class Orders(NamedTuple):
@@ -70,7 +72,8 @@ class Snapshot(NamedTuple):
 
     controller: handle of Ray Train's controller, None before it is there.
     beats: by rank, with the seconds since each came in.  news: of the console, in order, as `tell` got them.
-    deaths: all that Ray said of the workers that died, by rank, one mapping for each group that was lost.
+    deaths: all that Ray said of the workers that died, by rank, one mapping for each group that was lost; an empty one
+      for a group that did not come to its start.
     """
 
     group: str
@@ -99,7 +102,7 @@ class Board:
         self._outcomes: dict[int, Outcome] = {}
         # What was asked of the group before is asked of the next one too, if it was by the user.
         self._request = self._request if self._request >= Reason.INTERRUPTED else Reason.NONE
-        self._abandon = False
+        self._abandon = self._lost = False
 
     def started(self, controller: Any) -> None:
         """A fit() has started; its groups are the controller's."""
@@ -107,12 +110,15 @@ class Board:
         self._controller = controller
 
     def begin(self, group: str, members: tuple[Member, ...]) -> None:
-        """A group has started."""
+        """A group has started; Ray says nothing of one before it that lost a worker while it was put together."""
+        if self._group and not self._lost:
+            self._deaths.append({})
         self._forget(group)
         self._members = members
 
     def died(self, errors: dict[int, str]) -> None:
         """Workers of the group have died."""
+        self._lost = True
         self._deaths.append(errors)
 
     def beat(self, group: str, rank: int, beat: Beat) -> Orders:

@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from launch import configuration, doctor, pool, session, spares
 from launch.attempts import Attempts, Decision, Next
-from launch.board import Board, Member, Outcome, Snapshot
+from launch.board import Board, Lost, Member, Outcome, Snapshot
 from launch.cluster import Cluster
 from launch.fit import Fit
 from launch.monitor import Limits, Monitor
@@ -251,15 +251,17 @@ class _Run:
             return f"(its node does not answer: {type(error).__name__})"
 
     def _show(self, snapshot: Snapshot) -> None:
-        if snapshot.group != self._group:
-            self._follow(snapshot.group)
-            for member in snapshot.members:
-                self._console.fact(f"worker {member.rank}", f"{member.host}, process {member.pid}, {member.address}")
         for errors in snapshot.deaths:
             self._broken = True
             for rank, error in errors.items():
                 print(error, flush=True)  # to the driver's log
                 self._console.say(f"worker {rank} was lost: {_cause(error)}")
+            if not errors:
+                self._console.say("a worker was lost while it started")
+        if snapshot.group != self._group:
+            self._follow(snapshot.group)
+            for member in snapshot.members:
+                self._console.fact(f"worker {member.rank}", f"{member.host}, process {member.pid}, {member.address}")
         for method, arguments in map(pickle.loads, snapshot.news):
             getattr(self._console, method)(*arguments)
 
@@ -289,4 +291,6 @@ def _cause(error: str) -> str:
         return "its node has died"
     if "running low on memory" in error:
         return "it was killed for want of memory on its node"
+    if Lost.SAYS in error:
+        return Lost.SAYS
     return "its process has died"

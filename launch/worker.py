@@ -1,7 +1,7 @@
 """One worker of a Ray run: what Ray Train calls in each, and the heartbeat beside it.
 
 The worker never raises what user code raises: it tells the board how it went and returns, because Ray would take an
-exception for a machine's failure and try again. Only the death of another worker is raised.
+exception for a machine's failure and try again. Only the loss of another worker is raised.
 """
 
 import pickle
@@ -22,6 +22,8 @@ from trainer.requests import Requests
 from trainer.run_directory import RunDirectory
 
 _SECONDS_BETWEEN_BEATS = 0.5
+# How long a worker that lost another one leaves it to the driver to find out which: less than `monitor.Limits.step`.
+_SECONDS_FOR_A_VERDICT = 10
 # What a collective raises when another worker has left it.
 _LOST = (
     tf.errors.UnavailableError,
@@ -110,7 +112,7 @@ def train(job: Job) -> None:
     """What Ray Train runs in a thread of each worker.
 
     Raises:
-      Lost: another worker died, so that this one could not go on.
+      Lost: this one could not go on without another worker, and was not told which one that was.
     """
     context = ray.train.get_context()
     rank, group = context.get_world_rank(), ray_backend.group()
@@ -151,8 +153,9 @@ def train(job: Job) -> None:
     except TrainingError as error:
         outcome = Outcome(1, error.message)
     except _LOST as error:
-        if not abandoned.is_set():
-            raise Lost(str(error).strip().splitlines()[0]) from None
+        # TensorFlow may give up a worker before the driver has found out that it hangs, has failed or is dead.
+        if not abandoned.wait(_SECONDS_FOR_A_VERDICT):
+            raise Lost(f"{Lost.SAYS}: {str(error).strip().splitlines()[0]}") from None
         outcome = Outcome(0, "abandoned")
     except (Exception, SystemExit) as error:
         outcome = Outcome(1, f"{type(error).__name__}: {error}", own_trace(error))

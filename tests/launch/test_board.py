@@ -60,3 +60,15 @@ def test_deaths_are_told_once():
     told.died({1: "killed"})
     assert told.snapshot().deaths == [{1: "killed"}]
     assert told.snapshot().deaths == []
+
+
+def test_a_group_that_is_followed_by_another_without_a_word_was_lost():
+    told = board()
+    told.begin("b", MEMBERS)
+    assert told.snapshot().deaths == [{}]
+    told.died({1: "killed"})
+    told.begin("c", MEMBERS)
+    assert told.snapshot().deaths == [{1: "killed"}]
+    told.started("another controller")
+    told.begin("d", MEMBERS)
+    assert told.snapshot().deaths == [], "the fit before it ended by itself"

@@ -57,9 +57,9 @@ class RayRun(Run):
         return marked(self.mark)
 
     def require_nothing_left(self) -> None:
-        # Ray's agents look now and then whether the process that they belong to is still there.
+        # Two agents of Ray, when they find theirs gone, tell a server that is gone too, and give up after a minute.
         with contextlib.suppress(AssertionError):
-            for _ in forever(60):
+            for _ in forever(120):
                 if not self.left():
                     return
         raise AssertionError(f"left behind: {[command(pid) for pid in self.left()]}")
