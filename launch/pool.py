@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import ray
 from ray import PlacementGroupID
@@ -14,18 +15,19 @@ from launch.cluster import Cluster
 
 def room(cluster: Cluster) -> int:
     """Returns how many more workers could start now, on nodes that are alive and not about to leave."""
-    leaving = state.get_draining_nodes()
-    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]} - set(leaving)
     free = available_resources_per_node()
-    return sum(_fitting(free[node], cluster) for node in alive if node in free)
+    return sum(_fitting(free.get(node["NodeID"], {}), cluster) for node in _staying())
 
 
 def capacity(cluster: Cluster) -> int:
     """Returns how many workers could run on nodes that are alive and not about to leave, if nothing else did."""
-    leaving = state.get_draining_nodes()
-    return sum(
-        _fitting(node["Resources"], cluster) for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving
-    )
+    return sum(_fitting(node["Resources"], cluster) for node in _staying())
+
+
+def _staying() -> list[Mapping[str, Any]]:
+    """The nodes that are alive and not about to leave, as Ray describes them."""
+    draining = state.get_draining_nodes()
+    return [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in draining]
 
 
 def _fitting(free: Mapping[str, float], cluster: Cluster) -> int:

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -102,7 +102,7 @@ def connected(most: int, cluster: Cluster, prepare: Callable[[], None]) -> Itera
     try:
         ray.init(
             address=address or "local",
-            runtime_env={**_given(cluster.runtime_env), "worker_process_setup_hook": prepare},
+            runtime_env={**(cluster.runtime_env or {}), "worker_process_setup_hook": prepare},
             log_to_driver=False,
             logging_level=logging.ERROR,
             **options,
@@ -137,7 +137,3 @@ def _require_answer(address: str) -> None:
             f"RAY_ADDRESS={address}: nobody answers there ({error}): start a cluster, correct the address, or unset "
             f"RAY_ADDRESS to start Ray on this machine"
         ) from error
-
-
-def _given(runtime_env: Mapping[str, Any] | None) -> dict[str, Any]:
-    return dict(runtime_env or {})

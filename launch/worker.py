@@ -16,7 +16,7 @@ import tensorflow as tf
 from launch import local, ray_backend, worker_signals
 from launch.board import Beat, Lost, Outcome
 from trainer.console import Console
-from trainer.errors import TrainingError, UsageError, own_trace
+from trainer.errors import TrainingError, UsageError, of_other_processes, own_trace
 from trainer.goodput import Ledger
 from trainer.requests import Requests
 from trainer.run_directory import RunDirectory
@@ -24,13 +24,6 @@ from trainer.run_directory import RunDirectory
 _SECONDS_BETWEEN_BEATS = 0.5
 # How long a worker that lost another one leaves it to the driver to find out which: less than `monitor.Limits.step`.
 _SECONDS_FOR_A_VERDICT = 10
-# What a collective raises when another worker has left it.
-_LOST = (
-    tf.errors.UnavailableError,
-    tf.errors.AbortedError,
-    tf.errors.CancelledError,
-    tf.errors.DeadlineExceededError,
-)
 
 
 class Job(NamedTuple):
@@ -152,11 +145,12 @@ def train(job: Job) -> None:
         outcome = Outcome(2, error.message)
     except TrainingError as error:
         outcome = Outcome(1, error.message)
-    except _LOST as error:
-        # TensorFlow may give up a worker before the driver has found out that it hangs, has failed or is dead.
-        if not abandoned.wait(_SECONDS_FOR_A_VERDICT):
-            raise Lost(f"{Lost.SAYS}: {str(error).strip().splitlines()[0]}") from None
-        outcome = Outcome(0, "abandoned")
     except (Exception, SystemExit) as error:
-        outcome = Outcome(1, f"{type(error).__name__}: {error}", own_trace(error))
+        if not of_other_processes(error):
+            outcome = Outcome(1, f"{type(error).__name__}: {error}", own_trace(error))
+        # TensorFlow may give up a worker before the driver has found out that it hangs, has failed or is dead.
+        elif abandoned.wait(_SECONDS_FOR_A_VERDICT):
+            outcome = Outcome(0, "abandoned")
+        else:
+            raise Lost(f"{Lost.SAYS}: {str(error).strip().splitlines()[0]}") from None
     ray.get(job.board.end.remote(group, rank, outcome._replace(step=heart.step)))

@@ -7,9 +7,6 @@ from collections.abc import Iterator
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _NOT_THE_USERS = (_HERE, os.path.join(os.path.dirname(_HERE), "launch"), "site-packages", "dist-packages")
-# TensorFlow's codes (tf.errors) for cancelled, too late, aborted, unavailable: making a variable is a collective, and
-# another process has left it.
-_OF_OTHER_PROCESSES = (1, 4, 10, 14)
 # What gin adds for each of its calls that an error passes begins so.
 _OF_GIN = "\n  In call to configurable"
 
@@ -44,7 +41,7 @@ def building(what: str) -> Iterator[None]:
     except (UsageError, TrainingError):
         raise
     except Exception as error:
-        if getattr(error, "error_code", None) in _OF_OTHER_PROCESSES:
+        if of_other_processes(error):
             raise
         said = " ".join(str(error).split(_OF_GIN)[0].split())
         where = f"{place(error)}: {_frame(error).line}"
@@ -57,6 +54,14 @@ def place(error: BaseException) -> str:
         return f"{error.filename}:{error.lineno}"
     frame = _frame(error)
     return f"{frame.filename}:{frame.lineno}"
+
+
+def of_other_processes(error: BaseException) -> bool:
+    """Whether it is what a collective raises when another process has left it; to make a variable is one, too."""
+    from tensorflow import errors  # which whoever asks has imported; this module must not be slow to import
+
+    left = (errors.UnavailableError, errors.AbortedError, errors.CancelledError, errors.DeadlineExceededError)
+    return isinstance(error, left)
 
 
 def own_trace(error: BaseException) -> str:

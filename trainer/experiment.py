@@ -65,12 +65,14 @@ class Books(NamedTuple):
 
     directory, checkpoints: read-only views to every rank but the first.
     before: the report of the attempts so far, empty if there were none.
+    attempt: number of the attempt that is about to begin.
     saved: the checkpoint to go on from, if any; not yet put in place.
     """
 
     directory: RunDirectory
     checkpoints: Checkpoints
     before: Mapping[str, Any]
+    attempt: int
     saved: Saved | None
 
 
@@ -186,9 +188,10 @@ def _open_books(invocation: Invocation, ranks: Ranks, checkpoints: Callable[...,
     """Reads what there is. All ranks go on from the newest checkpoint that the first finds to be sound."""
     directory = invocation.directory if ranks.first else ReadOnlyRunDirectory(invocation.directory.path)
     before = ranks.from_first(directory.read_report() if ranks.first else None)
+    attempt = before.get("attempts", 0) + 1
     keeper = (checkpoints if ranks.first else ReadOnlyCheckpoints)(
         directory=directory.checkpoints,
-        attempt=before.get("attempts", 0) + 1,
+        attempt=attempt,
         say=invocation.console.say,
         committing=directory.committing,
     )
@@ -198,7 +201,7 @@ def _open_books(invocation: Invocation, ranks: Ranks, checkpoints: Callable[...,
         _require_no_loss(directory, before.get("step", 0))
     elif not ranks.first:
         saved = keeper.read(step)
-    return Books(directory, keeper, before, saved)
+    return Books(directory, keeper, before, attempt, saved)
 
 
 def _require_same_data(saved: Saved | None, order: Order, directory: RunDirectory) -> None:

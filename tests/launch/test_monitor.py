@@ -32,11 +32,13 @@ def test_who_has_not_arrived_is_to_blame_and_not_who_waits():
     assert hang.seconds == pytest.approx(12.5)
 
 
-def test_who_waits_for_data_is_named_with_its_phase():
+@pytest.mark.parametrize("phase", ["data", "other"])
+def test_who_is_stuck_elsewhere_while_the_others_wait_in_a_step_is_named_with_its_phase(phase):
+    """Waiting for data, or between steps."""
     monitor = Monitor(LIMITS)
-    look(monitor, 0, stepping(41), stepping(40, "data"))
-    (hang,) = look(monitor, 13, stepping(41), stepping(40, "data"))
-    assert (hang.rank, hang.phase) == (1, "data")
+    look(monitor, 0, stepping(41), stepping(40, phase))
+    (hang,) = look(monitor, 13, stepping(41), stepping(40, phase))
+    assert (hang.rank, hang.phase) == (1, phase)
 
 
 def test_who_no_longer_beats_is_to_blame_at_once():
@@ -85,13 +87,6 @@ def test_evaluation_is_slow_until_its_first_batch():
     look(monitor, 61, stepping(66, "evaluation"), stepping(65, "evaluation"))
     (hang,) = look(monitor, 111, stepping(66, "evaluation"), stepping(65, "evaluation"))
     assert (hang.rank, hang.phase) == (1, "evaluation")
-
-
-def test_who_is_stuck_between_steps_while_the_others_wait_in_one_is_to_blame():
-    monitor = Monitor(LIMITS)
-    look(monitor, 0, stepping(41), stepping(40, "other"))
-    (hang,) = look(monitor, 13, stepping(41), stepping(40, "other"))
-    assert (hang.rank, hang.phase) == (1, "other")
 
 
 def test_who_does_not_end_when_the_others_have_is_to_blame():

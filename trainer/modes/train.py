@@ -56,8 +56,7 @@ class Attempt:
         self._experiment, self._invocation = experiment, experiment.invocation
         self._directory, self._console = experiment.books.directory, experiment.invocation.console
         self.ledger, self._requests = experiment.invocation.ledger, experiment.invocation.requests
-        self._before = experiment.books.before
-        self._attempt = self._before.get("attempts", 0) + 1
+        self._before, self._attempt = experiment.books.before, experiment.books.attempt
         self.reason = Reason.NONE
         self._summaries = (Summaries if experiment.ranks.first else NoSummaries)(self._directory.tensorboard)
         context = Context(
