@@ -34,6 +34,7 @@ setup(
     extras_require={
         "ray": ["ray[train]>=2.60,<2.61", "py-spy>=0.4"],
         "samples": ["mlxtend>=0.23"],
+        "text": ["tokenizers>=0.20", "ijson>=3.3"],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.6",

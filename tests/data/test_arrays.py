@@ -113,7 +113,7 @@ def test_npz_has_the_layout_of_keras_datasets(tmp_path):
     )
     np.savez(tmp_path / "other.npz", images_train=x, labels_train=y)
     splits = arrays.npz(tmp_path / "all.npz")
-    assert [len(split) for split in splits] == [3, 1, 2]
+    assert [len(split) for split in splits[:3]] == [3, 1, 2]
     splits = arrays.npz(tmp_path / "other.npz", x="images", y="labels")
     assert splits == Splits(splits.train) and set(splits.train.fields) == {"x", "y"}
     assert (splits.train.read([0, 1, 2])["x"].numpy() == x).all()

@@ -1,11 +1,11 @@
-"""Holding out a part of the training data for validation."""
+"""Cutting data in two: a validation split, and folds."""
 
 import numpy as np
 import pytest
 
 from trainer.data.source import Splits
 from trainer.data.sources.arrays import Arrays
-from trainer.data.splits import hold_out
+from trainer.data.splits import fold, hold_out
 from trainer.errors import UsageError
 
 
@@ -18,7 +18,7 @@ def everything(source):
 
 
 def test_every_example_is_on_one_side():
-    train, validation, test = hold_out(data(), 0.2)
+    train, validation, test, _ = hold_out(data(), 0.2)
     assert len(validation) == 20 and len(test) == 3
     assert sorted(everything(train) + everything(validation)) == [10 * i for i in range(100)]
     assert everything(validation) != [10 * i for i in range(20)]  # a random part
@@ -39,3 +39,21 @@ def test_a_share_that_leaves_a_side_empty_is_refused(share):
 def test_a_second_validation_split_is_refused():
     with pytest.raises(UsageError, match="validation split already"):
         hold_out(lambda: hold_out(data(), 0.2), 0.2)
+
+
+def test_over_all_folds_each_example_is_held_out_once_and_repetitions_are_mixed_anew():
+    cuts = [fold(23, number, folds=5) for number in range(10)]
+    for first in (0, 5):
+        held = np.concatenate([held for _, held in cuts[first : first + 5]])
+        assert sorted(held.tolist()) == list(range(23))
+    assert all(sorted([*kept, *held]) == list(range(23)) for kept, held in cuts)
+    assert cuts[0][1].tolist() != cuts[5][1].tolist()
+    assert fold(23, 3)[1].tolist() == fold(23, 3)[1].tolist() != fold(23, 3, seed=1)[1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("number", "folds", "said"), [(0, 1, "fold.folds = 1"), (0, 24, "fold.folds"), (-1, 5, "fold.number = -1")]
+)
+def test_folds_that_make_no_sense_are_refused(number, folds, said):
+    with pytest.raises(UsageError, match=said):
+        fold(23, number, folds)

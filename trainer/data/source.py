@@ -38,11 +38,20 @@ class Source(Protocol):
 
 
 class Splits(NamedTuple):
-    """The sources of a run: what it trains on, and what it is judged by."""
+    """The sources of a run: what it trains on, and what it is judged by.
+
+    notes: what a person should know of how they came to be, a line each.
+    """
 
     train: Source
     validation: Source | None = None
     test: Source | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, parts: Mapping[str, Source]) -> "Splits":
+        """From the sources by split."""
+        return cls(parts["train"], parts.get("validation"), parts.get("test"))
 
     def fields(self) -> dict[str, Field]:
         """The fields of the training data; bounds are those of all splits together."""

@@ -1,4 +1,4 @@
-"""Holding out a part of the training data for validation."""
+"""Cutting data in two: what is trained on, and what is held out."""
 
 from collections.abc import Callable
 
@@ -55,4 +55,43 @@ def hold_out(data: Callable[[], Splits], validation: float, seed: int = 0) -> Sp
         train=Subset(splits.train, np.sort(shuffled[held:])),
         validation=Subset(splits.train, np.sort(shuffled[:held])),
         test=splits.test,
+        notes=splits.notes,
     )
+
+
+def share(examples: int, test: float = 0.2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the numbers of the examples that are trained on and of those that are held out, each in order.
+
+    Args:
+      test: the share that is held out, in (0, 1).
+      seed: decides which; deliberately not the run's seed.
+
+    Raises:
+      UsageError: the share is out of range or leaves a side empty.
+    """
+    held = round(examples * test)
+    if not 0.0 < test < 1.0 or held in (0, examples):
+        raise UsageError(f"share.test = {test} leaves no example on one side of {examples:,}: choose another share")
+    mixed = np.random.default_rng(seed).permutation(examples)
+    return np.sort(mixed[held:]), np.sort(mixed[:held])
+
+
+def fold(examples: int, number: int, folds: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The same for k-fold cross-validation: over `folds` numbers each example is held out once.
+
+    Args:
+      number: which fold, from 0; those from `folds` on are a repetition, mixed anew.
+      folds: how many there are.
+      seed: of the mixing; deliberately not the run's seed.
+
+    Raises:
+      UsageError: there are not that many examples, or a number is out of range.
+    """
+    if not 2 <= folds <= examples:
+        raise UsageError(f"fold.folds = {folds}: give a number from 2 to the {examples:,} examples there are")
+    if number < 0:
+        raise UsageError(f"fold.number = {number}: folds are counted from 0")
+    repetition, which = divmod(number, folds)
+    mixed = np.random.default_rng([seed, repetition]).permutation(examples)
+    held = np.array_split(mixed, folds)[which]
+    return np.sort(np.setdiff1d(mixed, held)), np.sort(held)

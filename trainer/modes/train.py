@@ -149,6 +149,8 @@ class Attempt:
         self._console.fact("run", f"{self._directory.path}{resumed}")
         self._console.fact("devices", strategies.describe(experiment.strategy))
         self._console.fact("data", f"{sizes} examples")
+        for note in experiment.splits.notes:
+            self._console.fact("", note)
         self._console.fact(
             "model",
             f"{weights:,} trained weights, {experiment.layout.shards} shard(s) of "

@@ -110,8 +110,8 @@ def splits(
 ) -> Splits:
     """Returns the splits that functions of the user's own load; each returns a dict of arrays, or a pair (x, y)."""
     loaders = {"train": train, "validation": validation, "test": test}
-    return Splits(
-        **{name: as_source(load(), check_finite, f"the {name} data") for name, load in loaders.items() if load}
+    return Splits.of(
+        {name: as_source(load(), check_finite, f"the {name} data") for name, load in loaders.items() if load}
     )
 
 

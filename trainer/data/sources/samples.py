@@ -1,12 +1,51 @@
 """Real data that comes with an installed package, so that a first run needs no network: the `samples` extra."""
 
+import csv
+import gzip
 import importlib.resources
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 
 from trainer.data.source import Splits
 from trainer.data.sources.arrays import Arrays
 from trainer.errors import UsageError
+
+
+def file(package: str, name: str) -> str:
+    """Returns the path of a file that comes with an installed package. The package is not imported.
+
+    Raises:
+      UsageError: the package is not installed, or has no such file.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise UsageError(f"this data comes with the package {package}: pip install {package.replace('_', '-')}")
+    path = Path(spec.submodule_search_locations[0]) / name
+    if not path.exists():
+        raise UsageError(f"the installed package {package} has no file {name}: install another version of it")
+    return str(path)
+
+
+def column(path: str, names: list[str]) -> np.ndarray:
+    """Returns some columns of numbers of a CSV file, float32 [rows, columns], for example as a time series.
+
+    Raises:
+      UsageError: no such file or column, or a value that is no number, with its line.
+    """
+    wanted = []
+    with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8", newline="") as lines:
+        reader = csv.DictReader(lines)
+        for name in names:
+            if name not in (reader.fieldnames or []):
+                raise UsageError(f"{path} has no column '{name}'; it has: {', '.join(reader.fieldnames or [])}")
+        for row in reader:
+            try:
+                wanted.append([float(row[name]) for name in names])
+            except (TypeError, ValueError) as error:
+                raise UsageError(f"{path}, line {reader.line_num}: {error}") from None
+    return np.array(wanted, np.float32)
 
 
 def mnist_digits(test: int = 1000) -> Splits:

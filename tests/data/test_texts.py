@@ -1,0 +1,88 @@
+"""Texts as numbers: vocabularies of the training texts alone, padding, unknown words, characters."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.data.sources import text
+from trainer.errors import UsageError
+
+TEXTS = {
+    "train": (["The cat sat.", "the dog, the DOG sat", "a cat"], [0, 1, 1]),
+    "test": (["the zebra sat"], [0]),
+}
+
+
+def read(source):
+    return {name: tensor.numpy() for name, tensor in source.read(tf.range(len(source), dtype=tf.int64)).items()}
+
+
+def test_words_are_numbered_by_the_training_texts_and_padded_with_0():
+    splits = text.labelled(lambda: TEXTS, lambda: text.Words(size=5, length=4))
+    train, test = read(splits.train), read(splits.test)
+    assert train["x"].shape == (3, 4) and train["x"].dtype == np.int32
+    assert train["x"].max() == 4 and train["x"][0, 3] == 0
+    assert test["x"][0, 0] == train["x"][0, 0] and test["x"][0, 1] == 1  # "the", and a word that training lacks
+    assert train["y"].tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("encoder", [text.Bag, text.HashedBag])
+def test_a_bag_forgets_the_order(encoder):
+    splits = text.labelled(
+        lambda: {"train": (["sat the cat", "the cat sat!"], [0, 1]), "test": (["the dog"], [0])}, lambda: encoder(32)
+    )
+    train, test = read(splits.train)["x"], read(splits.test)["x"]
+    np.testing.assert_array_equal(train[0], train[1])
+    assert train.shape == (2, 32) and train[0].sum() == 3 and (train[0] * test[0]).sum() == 1
+
+
+def test_subwords_know_every_word():
+    pytest.importorskip("tokenizers", reason="the text extra is not installed")
+    splits = text.labelled(lambda: TEXTS, lambda: text.Subwords(size=300, length=12))
+    train, test = read(splits.train)["x"], read(splits.test)["x"]
+    assert train.shape == (3, 12) and (train[:, -1] == 0).all() and train.max() < 300
+    assert (test == 1).sum() == 0
+
+
+def test_folders_hold_a_text_a_file(tmp_path):
+    for split in ("train", "test"):
+        for name in ("neg", "pos"):
+            (tmp_path / split / name).mkdir(parents=True)
+            (tmp_path / split / name / "1.txt").write_text(f"{split} {name} ü")
+    assert text.folders(str(tmp_path)) == {
+        "train": (["train neg ü", "train pos ü"], [0, 1]), "test": (["test neg ü", "test pos ü"], [0, 1]),
+    }  # fmt: skip
+    (tmp_path / "train" / "pos" / "2.txt").write_bytes("ü".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"pos/2.txt is no UTF-8 text: .* at byte 0"):
+        text.folders(str(tmp_path))
+    (tmp_path / "test" / "pos" / "1.txt").unlink()
+    (tmp_path / "train" / "pos" / "2.txt").unlink()
+    with pytest.raises(UsageError, match=r"test/pos holds no .txt file"):
+        text.folders(str(tmp_path))
+    with pytest.raises(UsageError, match="has no folder 'train'"):
+        text.folders(str(tmp_path / "train"))
+
+
+def test_a_table_holds_a_text_a_row(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("kind,said,of\n" + "".join(f'{k},"word, {i}",{o}\n' for i in range(10) for k in "ab" for o in "xy"))
+    found = text.table(str(file), "said", "kind", only={"of": "x"})
+    assert [len(found[split][0]) for split in ("train", "test")] == [16, 4]
+    assert sorted(found["train"][0] + found["test"][0]) == sorted(f"word, {i}" for i in range(10) for _ in "ab")
+    with pytest.raises(UsageError, match="has no column 'text'; it has: kind, said, of"):
+        text.table(str(file), "text", "kind")
+    with file.open("a") as more:
+        more.write("a,one\n")
+    with pytest.raises(UsageError, match="line 42: not as many values"):
+        text.table(str(file), "said", "kind")
+
+
+def test_characters_predict_the_next_one_and_the_end_is_held_out():
+    splits = text.characters(lambda: "abcabcabc?" * 10, alphabet="abc", length=7)
+    train = read(splits.train)
+    assert len(splits.train) == 12 and len(splits.test) == 1
+    np.testing.assert_array_equal(train["x"].ravel()[1:], train["y"].ravel()[:-1])
+    assert train["x"][0].tolist() == [1, 2, 3, 1, 2, 3, 1] and train["x"][1].tolist() == [2, 3, 0, 1, 2, 3, 1]
+    assert splits.train.fields["x"].maximum == 3
+    with pytest.raises(UsageError, match="10 characters for test, but a window needs 13"):
+        text.characters(lambda: "abcabcabc?" * 10, alphabet="abc", length=12)

@@ -1,0 +1,233 @@
+"""Images in folders, one folder a class; and single photos. What fits into memory is decoded once, when the data is
+opened; what does not, each time it is read, in the graph. Augmentation is the model's (keras.layers.Random*): it
+belongs to an example's place in the run, and not to the data.
+"""
+
+import concurrent.futures
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.data.source import Field, Source, Splits
+from trainer.data.sources.arrays import Arrays
+from trainer.data.splits import Subset
+from trainer.errors import UsageError
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
+# Decoded on the host at once; more would take the memory of what is trained.
+_RESIDENT_BYTES = 1 << 30
+_SPLITS = ("train", "validation", "test")
+
+
+class Files:
+    """Image files that are read and decoded when they are asked for.
+
+    Args:
+      paths: of PNG, JPEG, GIF (its first frame) or BMP files.
+      labels: int64 [n], the class of each.
+      classes: how many there are.
+      size: (height, width) that each image is resized to.
+      channels: 3, or 1 for grey.
+      background: 0 to 255, what shows through where an image is transparent.
+
+    Fields: 'x' uint8 [height, width, channels], 'y' int64.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        labels: np.ndarray,
+        classes: int,
+        size: tuple[int, int],
+        channels: int,
+        background: int,
+    ):
+        self.fields = {
+            "x": Field((*size, channels), "uint8"),
+            "y": Field((), "int64", 0, classes - 1),
+        }
+        self._size, self._channels, self._background = size, channels, float(background)
+        self.paths = list(paths)
+        with tf.device("CPU:0"):
+            self._paths, self._labels = tf.constant(self.paths), tf.constant(labels, tf.int64)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, indices: tf.Tensor) -> dict[str, tf.Tensor]:
+        images = tf.map_fn(
+            self.decode,
+            tf.gather(self._paths, indices),
+            fn_output_signature=tf.TensorSpec(self.fields["x"].shape, tf.uint8),
+        )
+        return {"x": images, "y": tf.gather(self._labels, indices)}
+
+    def decode(self, path: tf.Tensor) -> tf.Tensor:
+        """The image of one file, uint8 [height, width, channels]."""
+        image = tf.io.decode_image(tf.io.read_file(path), channels=0, expand_animations=False)
+        # One colour or three; a second or fourth channel says how opaque they are.
+        channels = tf.shape(image)[-1]
+        colours = channels - (1 - channels % 2)
+        image = tf.cast(image, tf.float32)
+        opaque = tf.cond(channels % 2 == 0, lambda: image[..., -1:] / 255.0, lambda: tf.ones_like(image[..., :1]))
+        image = image[..., :colours] * opaque + self._background * (1.0 - opaque)
+        if self._channels == 3:
+            image = tf.cond(colours == 1, lambda: tf.repeat(image, 3, axis=-1), lambda: image)
+        else:
+            image = tf.cond(colours == 1, lambda: image, lambda: tf.image.rgb_to_grayscale(image[..., :3]))
+        image = tf.ensure_shape(image, (None, None, self._channels))
+        return tf.saturate_cast(tf.round(tf.image.resize(image, self._size, antialias=True)), tf.uint8)
+
+
+def folders(
+    path: str,
+    size: tuple[int, int],
+    channels: int = 3,
+    background: int = 255,
+    test: float = 0.2,
+    seed: int = 0,
+    broken: str = "refuse",
+) -> Splits:
+    """Returns images by class: PATH/CLASS/*, or PATH/train/CLASS/*, PATH/validation/CLASS/* and PATH/test/CLASS/*.
+
+    Classes are numbered in the order of their names.
+
+    Args:
+      path: the folder.
+      size: (height, width) that each image is resized to.
+      channels: 3, or 1 for grey.
+      background: 0 to 255, what shows through where an image is transparent.
+      test: the share of each class that is held out, where the folder has no splits of its own.
+      seed: decides which; deliberately not the run's seed.
+      broken: 'refuse', or 'skip' files that cannot be decoded, and say how many.
+
+    Raises:
+      UsageError: no folder, a class without images, classes that differ between splits, or a broken image.
+    """
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise UsageError(f"no such folder of images: {path}")
+    if broken not in ("refuse", "skip"):
+        raise UsageError(f"folders.broken = '{broken}': give 'refuse' or 'skip'")
+    if channels not in (1, 3):
+        raise UsageError(f"folders.channels = {channels}: give 3, or 1 for grey")
+    own = [name for name in _SPLITS if (root / name).is_dir()]
+    if own and "train" not in own:
+        raise UsageError(f"{path} has a folder '{own[0]}' and none called 'train': add it, or rename that class")
+    listed = {name: _classes(root / name) for name in own} if own else _held_out(_classes(root), test, seed)
+    names = list(listed["train"])
+    found, skipped = {}, []
+    for split, classes in listed.items():
+        if list(classes) != names:
+            odd = sorted(set(classes) ^ set(names))
+            raise UsageError(f"{path}: the class '{odd[0]}' is not in both train and {split}: add it, or remove it")
+        paths = [path for class_paths in classes.values() for path in class_paths]
+        labels = np.repeat(np.arange(len(names)), [len(class_paths) for class_paths in classes.values()])
+        files = Files(paths, labels, len(names), size, channels, background)
+        found[split], bad = _opened(files, labels, broken, f"{path} ({split})")
+        skipped += bad
+    notes = [f"{len(skipped):,} broken images skipped, the first of them {skipped[0]}"] if skipped else []
+    return Splits(found["train"], found.get("validation"), found.get("test"), tuple(notes))
+
+
+def photos(paths: Mapping[str, str], longest: int) -> Splits:
+    """Returns one example: a field a photo, uint8 [height, width, 3], each in its own proportions.
+
+    It is what is trained on and what is evaluated: what is learned of it is about itself.
+
+    Args:
+      paths: field -> a file.
+      longest: the pixels of the longer side of each.
+
+    Raises:
+      UsageError: no such file, or one that cannot be decoded.
+    """
+    if longest < 1:
+        raise UsageError(f"photos.longest = {longest}: give a number of pixels of at least 1")
+    found = {}
+    for name, path in paths.items():
+        file = str(Path(path).expanduser())
+        try:
+            height, width = tf.io.decode_image(tf.io.read_file(file), expand_animations=False).shape[:2]
+            scale = longest / max(height, width)
+            size = (max(1, round(height * scale)), max(1, round(width * scale)))
+            found[name] = Files([file], np.zeros(1), 1, size, channels=3, background=255).decode(file).numpy()[None]
+        except tf.errors.NotFoundError:
+            raise UsageError(f"no such photo: {path}; put it there, or name another as '{name}'") from None
+        except tf.errors.OpError as error:
+            raise UsageError(f"{path}: it cannot be decoded ({error.message.splitlines()[0]}); replace it") from None
+    source = Arrays(found, name="the photos")
+    return Splits(source, test=source)
+
+
+def _classes(folder: Path) -> dict[str, list[str]]:
+    """The images of each class below a folder, all in the order of their names."""
+    found = {}
+    for each in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+        images = sorted(str(file) for file in each.rglob("*") if file.suffix.lower() in _SUFFIXES)
+        if not images:
+            raise UsageError(f"the class folder {each} holds no image ({', '.join(_SUFFIXES)}): fill it, or remove it")
+        found[each.name] = images
+    if not found:
+        raise UsageError(f"{folder} holds no folders: images stand in one folder a class, {folder}/CLASS/NAME.png")
+    return found
+
+
+def _held_out(classes: dict[str, list[str]], test: float, seed: int) -> dict[str, dict[str, list[str]]]:
+    """Splits every class alike."""
+    if not 0.0 < test < 1.0:
+        raise UsageError(f"folders.test = {test}: give the share that is held out, between 0 and 1")
+    random = np.random.default_rng(seed)
+    splits: dict[str, dict[str, list[str]]] = {"train": {}, "test": {}}
+    for name, paths in classes.items():
+        held = round(len(paths) * test)
+        if held in (0, len(paths)):
+            raise UsageError(
+                f"folders.test = {test} leaves no image of class '{name}', which has {len(paths)}, on one side: "
+                f"choose another share, or fill the class"
+            )
+        chosen = set(random.permutation(len(paths))[:held].tolist())
+        splits["train"][name] = [path for i, path in enumerate(paths) if i not in chosen]
+        splits["test"][name] = [path for i, path in enumerate(paths) if i in chosen]
+    return splits
+
+
+def _opened(files: Files, labels: np.ndarray, broken: str, name: str) -> tuple[Source, list[str]]:
+    """The source to train on, and the files that were left out."""
+    size = math.prod(files.fields["x"].shape)
+    resident = len(files) * size <= _RESIDENT_BYTES
+    if not resident and broken == "refuse":
+        return files, []  # to decode them all beforehand would take as long as an epoch, at each start
+    images = np.empty((len(files) if resident else 0, *files.fields["x"].shape), np.uint8)
+    bad = []
+    for i, image in enumerate(_decoded(files)):
+        if isinstance(image, str):
+            if broken == "refuse":
+                raise UsageError(f"{files.paths[i]}: {image}; replace or remove it, or set folders.broken = 'skip'")
+            bad.append(i)
+        elif resident:
+            images[i] = image
+    kept, skipped = np.setdiff1d(np.arange(len(files)), bad), [files.paths[i] for i in bad]
+    if not len(kept):
+        raise UsageError(f"{name}: no image can be decoded, the first is {files.paths[0]}")
+    if resident:
+        return Arrays({"x": images[kept], "y": labels[kept]}, name=name), skipped
+    return Subset(files, kept), skipped
+
+
+def _decoded(files: Files) -> Iterator[np.ndarray | str]:
+    """Each image, or what is wrong with it."""
+    decode = tf.function(files.decode, input_signature=[tf.TensorSpec((), tf.string)])
+
+    def one(path: str) -> np.ndarray | str:
+        try:
+            return decode(tf.constant(path)).numpy()
+        except tf.errors.OpError as error:
+            return f"it cannot be decoded ({error.message.splitlines()[0]})"
+
+    # TensorFlow's ops let go of Python's lock.
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        yield from threads.map(one, files.paths)
