@@ -43,7 +43,7 @@ class Step:
 class Data:
     """Segments are numbers of steps."""
 
-    def open(self, first_step):
+    def open(self, first_step, stop_step):
         self.first_step = first_step
         return self
 

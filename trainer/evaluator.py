@@ -114,7 +114,8 @@ class Evaluator:
         replicas = self._strategy.num_replicas_in_sync
         order = Order(len(source), self._batch_size)
         layout = Layout(self._batch_size, shards=replicas, replicas=replicas)
-        return Input(source, order, layout, self._strategy).open(0), order.steps_per_epoch
+        steps = order.steps_per_epoch
+        return Input(source, order, layout, self._strategy).open(0, steps), steps
 
     def _evaluate_block(self, block, start, stop):
         for i in tf.range(start, stop):

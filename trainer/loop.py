@@ -41,7 +41,7 @@ class Controller:
     def train(self, step: int, total_steps: int) -> int:
         """Trains from `step` to `total_steps`, or until an action ends the run; returns the step it got to."""
         with self.ledger.spend("startup"):
-            batches = self.input.open(first_step=step)
+            batches = self.input.open(step, total_steps)
         kind = "compilation"
         while not self.stop_requested:
             due = min((action.next_step(step) for action in self.actions), default=NEVER)

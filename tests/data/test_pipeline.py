@@ -17,10 +17,10 @@ def expected(order, first, last):
     return np.where(valid, ids, -1)
 
 
-def opened(order, shards=1, first=0):
+def opened(order, shards=1, first=0, stop=None):
     source = Arrays({"x": np.arange(order.examples)})
     layout = Layout(order.batch_size, shards, replicas=1)
-    return Input(source, order, layout, tf.distribute.get_strategy()).open(first)
+    return Input(source, order, layout, tf.distribute.get_strategy()).open(first, stop)
 
 
 def taken(batches, steps):
@@ -67,6 +67,19 @@ def test_taking_crosses_blocks_and_goes_on_where_it_stopped():
     for steps in (1, 58, 1, 70, 64, 63, 3):
         assert (taken(batches, steps) == expected(order, step, step + steps)).all()
         step += steps
+
+
+@pytest.mark.parametrize("first, stop", [(0, 128), (100, 130), (7, 9), (64, 64)])
+def test_nothing_is_read_behind_the_last_step(first, stop):
+    order = Order(1000, 8, seed=3)
+    batches = opened(order, first=first, stop=stop)
+    if stop > first:
+        assert (taken(batches, stop - first) == expected(order, first, stop)).all()
+    block_end = -(-stop // 64) * 64
+    if block_end > stop:
+        taken(batches, block_end - stop)
+    with pytest.raises(tf.errors.FailedPreconditionError):
+        taken(batches, 1)
 
 
 def test_blocks_are_bounded_by_their_bytes():

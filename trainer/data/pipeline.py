@@ -101,19 +101,28 @@ class Input:
         self._strategy, self._waiting = strategy, waiting
         self.block_steps = layout.block_steps(source)
 
-    def open(self, first_step: int) -> Batches:
-        """Starts reading at `first_step` (an int, O(1)), ahead of the caller and without an end."""
+    def open(self, first_step: int, stop_step: int | None = None) -> Batches:
+        """Starts reading at `first_step` (an int, O(1)), ahead of the caller.
+
+        stop_step: the first step that will not be taken; None: there is no end. What lies behind it is not read: at the
+        end of a run that would keep its sources busy, and a read that hangs would hold up the closing of the input.
+        """
         first_block = first_step // self.block_steps
+        no_end = np.iinfo(np.int64).max
 
         def blocks(context: tf.distribute.InputContext) -> tf.data.Dataset:
             # Consecutive elements go to this worker's replicas in turn.
             local = self.layout.replicas // context.num_input_pipelines
             first_replica = local * context.input_pipeline_id
-            elements = tf.data.Dataset.range(first_block * local, np.iinfo(np.int64).max)
-            return elements.map(
+            stop = no_end if stop_step is None else -(-stop_step // self.block_steps) * local
+            elements = tf.data.Dataset.range(first_block * local, stop)
+            read = elements.map(
                 lambda e: self._read(e // local, first_replica + e % local),
                 num_parallel_calls=tf.data.AUTOTUNE,
             ).prefetch(_BLOCKS_AHEAD * local)
+            # Of data that may end, tf.distribute has all workers agree for each element that there is one: whoever
+            # waits there for a worker that hangs looks just like it.
+            return read.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
         iterator = iter(self._strategy.distribute_datasets_from_function(blocks))
         return Batches(iterator, self.block_steps, first_step, self._waiting)
