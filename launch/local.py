@@ -1,15 +1,12 @@
 """--launcher=local: runs the experiment in this process."""
 
-import contextlib
 import importlib.util
 import os
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launch import cluster, configuration
+from trainer.chatter import without_chatter
 from trainer.config import text
 from trainer.errors import UsageError
 from trainer.goodput import Ledger, wall
@@ -46,7 +43,7 @@ def launch(flags: Flags, signals: Signals, started: float) -> int:
     Raises:
       UsageError: flags, configuration or input are wrong.
     """
-    with _without_chatter():
+    with without_chatter():
         import tensorflow  # noqa: F401
     directory = RunDirectory(flags.run_dir or ".")
     workers = _workers(flags)
@@ -116,7 +113,7 @@ def run(
     **more: Any,
 ) -> int:
     """Runs one mode of a checked configuration, given as text, in this process; `more` is of the Invocation."""
-    with _without_chatter():
+    with without_chatter():
         from trainer.experiment import Invocation
     experiment = text.load(content, configuration.ROOT)
     return experiment(Invocation(mode, directory, content, text.operative, console, requests, ledger, **more))
@@ -131,21 +128,3 @@ def process_start() -> float:
         return time.monotonic() - max(0.0, age)
     except (OSError, IndexError, ValueError):
         return time.monotonic()
-
-
-@contextlib.contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Holds back what native libraries write to standard error while they load; shows it if loading fails."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)

@@ -28,6 +28,7 @@ def fits(model, run):
 
 
 def test_there_are_files():
+    assert all(fits(model, "runs/mnist_small.gin") for model in MODELS)
     assert "runs/mnist_small.gin" in RUNS and "mlp" in MODELS and {"default", "mirrored"} <= set(STRATEGIES)
 
 
@@ -67,9 +68,8 @@ def test_a_failure_can_be_added_to_every_run(run):
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("run", RUNS)
 def test_every_run_checks_with_every_strategy_and_each_model_that_fits(run, strategy, overlays):
-    models = [model for model in MODELS if fits(model, run)]
-    assert models
-    for model in models:
+    # A run whose networks have other parts, like a VAE's, has no place for any of them.
+    for model in [model for model in MODELS if fits(model, run)] or [None]:
         configuration, _ = checked([run, *overlays], model=model, strategy=strategy)
         values = {key.parameter: s.value for key, s in configuration.final.items() if key.selector == ROOT}
         assert values["strategy"].selector == f"trainer.strategies.{strategy}"

@@ -17,10 +17,13 @@ from trainer.ranks import Ranks
 from trainer.reports import Reporter
 from trainer.requests import Reason
 from trainer.step import Numbers
+from trainer.tasks.protocol import Parts
 
 
 class Step:
     """Trains nothing: remembers how many steps each host call had, on a clock that moves with them."""
+
+    compiled = True
 
     def __init__(self, seconds_per_step=1e-9):
         self.arrivals = Arrivals(1)
@@ -176,8 +179,10 @@ class Silent:
 def evaluation(results, total, every, stop=lambda: False):
     alone = Ranks(tf.distribute.get_strategy())
     context = Context(
-        total, 10, results, Silent(), Silent(), Ledger(0.0), lambda step: None, lambda: False, stop, alone, 1, print
-    )
+        total_steps=total, steps_per_epoch=10, evaluator=results, summaries=Silent(), console=Silent(),
+        ledger=Ledger(0.0), save=lambda step: None, save_failed=lambda: False, should_stop=stop, ranks=alone, attempt=1,
+        poison=print, scale_learning_rate=print, release=print, parts=Parts([], {}), fields={},
+    )  # fmt: skip
     return Evaluate(context, every)
 
 

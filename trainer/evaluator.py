@@ -18,7 +18,7 @@ from trainer.data.pipeline import Batches, Input, Layout
 from trainer.data.source import Field, Source
 from trainer.pace import Pace
 from trainer.ranks import Ranks
-from trainer.tasks.protocol import Task
+from trainer.tasks.protocol import Showing, Task
 from trainer.totals import scalar
 
 
@@ -33,6 +33,7 @@ class Evaluator:
       batch_size: of a global batch; does not change results beyond rounding.
       arrivals: told of every batch.
       ranks: of the strategy; None: this process alone.
+      shown: whose first examples `samples` is about; None: of the last of the splits.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class Evaluator:
         batch_size: int,
         arrivals: Arrivals,
         ranks: Ranks | None = None,
+        shown: Source | None = None,
     ):
         self._ranks = ranks or Ranks(strategy)
-        self.sources, self._arrivals = sources, arrivals
+        self.sources, self._arrivals, self._shown = sources, arrivals, shown
         self._strategy, self._task, self._average, self._batch_size = strategy, task, average, batch_size
         with strategy.scope():
             self._metrics = dict(task.metrics())
@@ -54,6 +56,8 @@ class Evaluator:
         self._pace, self._compiled = Pace(), False
         self._run_block = tf.function(self._evaluate_block)
         self._run_step = tf.function(self._predict_step)
+        self._showing = task if isinstance(task, Showing) else None
+        self._run_samples = tf.function(self._show)
 
     def evaluate(self, split: str, should_stop: Callable[[], bool] = lambda: False) -> dict[str, float] | None:
         """Returns losses and metrics over the whole split; None if `should_stop` became true on the way, on any rank.
@@ -95,6 +99,20 @@ class Evaluator:
                     for outputs, valid in local:
                         parts.append({name: value.numpy()[valid.numpy() > 0] for name, value in outputs.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether the task has anything to show."""
+        return self._showing is not None
+
+    def samples(self, count: int, seed: int) -> dict[str, np.ndarray]:
+        """What the task shows of some examples, as it says in `samples`. Every rank calls it."""
+        source = self._shown or list(self.sources.values())[-1]
+        ids = tf.range(min(count, len(source)), dtype=tf.int64)
+        batch = {**source.read(ids), "valid": tf.ones(len(ids)), "id": ids}
+        with self._average.in_place():
+            shown = self._run_samples(batch, tf.constant([seed, 0]))
+        return {name: self._strategy.experimental_local_results(value)[0].numpy() for name, value in shown.items()}
 
     def graph(self, fields: Mapping[str, Field]) -> tf.Graph:
         """The graph of the task's inference on one example: the model, as a person wants to see it."""
@@ -156,6 +174,10 @@ class Evaluator:
         arrived, _ = self._arrivals.before(tf.nest.flatten(sums))
         return tf.nest.pack_sequence_as(sums, arrived)
 
+    def _show(self, batch, seed):
+        assert self._showing is not None
+        return self._strategy.run(self._showing.samples, args=(batch, seed))
+
     def _predict_step(self, block, i):
         return self._strategy.run(self._predict_shard, args=(block, i))
 
@@ -169,4 +191,4 @@ class Evaluator:
 def _one_example(fields: Mapping[str, Field]) -> dict[str, tf.TensorSpec]:
     """What a batch of one looks like."""
     batch = {name: tf.TensorSpec((1, *field.shape), field.dtype, name) for name, field in fields.items()}
-    return batch | {"valid": tf.TensorSpec((1,), tf.float32, "valid")}
+    return batch | {"valid": tf.TensorSpec((1,), tf.float32, "valid"), "id": tf.TensorSpec((1,), tf.int64, "id")}

@@ -5,28 +5,32 @@ the parts is a mode's business (modes/), launching and gin are others'.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from trainer import strategies
 from trainer.actions.action import Action, Context
+from trainer.actions.release import Release
 from trainer.arithmetic import Arithmetic
 from trainer.checkpoints import Checkpoints, ReadOnlyCheckpoints, Saved
 from trainer.console import Console
 from trainer.data.order import Order
 from trainer.data.pipeline import Layout
-from trainer.data.source import Splits
+from trainer.data.source import Field, Splits
 from trainer.errors import UsageError, building
 from trainer.evaluator import Evaluator
+from trainer.freezing import Freeze
 from trainer.goodput import Ledger
 from trainer.modes import check, evaluate, predict, train
 from trainer.ranks import Ranks
 from trainer.requests import Requests
 from trainer.run_directory import ReadOnlyRunDirectory, RunDirectory
 from trainer.step import TrainStep
-from trainer.tasks.protocol import Task
+from trainer.tasks.protocol import Parts, Task
 
 # Seeds of NumPy and Keras are smaller than that; of steps and the like, positions in the data must fit into an int64.
 _LARGEST = 1 << 32
@@ -84,6 +88,7 @@ class Experiment(NamedTuple):
     strategy: tf.distribute.Strategy
     ranks: Ranks
     splits: Splits
+    notes: Sequence[str]  # what a person should know of how data and weights came to be
     order: Order
     layout: Layout
     step: TrainStep
@@ -106,6 +111,9 @@ def run(
     strategy: Callable[[], tf.distribute.Strategy] = strategies.default,
     arithmetic: Callable[[], Arithmetic] = Arithmetic,
     checkpoints: Callable[..., Checkpoints] = Checkpoints,
+    features: Callable[[Splits, Path], Splits] | None = None,
+    warm_start: Callable[[], Callable[[Parts, Mapping[str, Field]], str]] | None = None,
+    freezes: Sequence[Callable[[], Freeze]] = (),
     actions: Sequence[Callable[[Context], Action]] = (),
     faults: Sequence[Callable[[Context], Action]] = (),
     steps_per_loop: int = 1000,
@@ -122,6 +130,11 @@ def run(
       strategy: returns the process's one strategy.
       arithmetic: returns the choices that decide the numbers.
       checkpoints: returns the checkpoints, given directory, attempt and say.
+      features: given the splits and a folder of the run, returns what is computed of them once, to be trained on
+        instead.
+      warm_start: returns what gives a new run its weights: called with the task's parts and the fields of the data, it
+        returns a line on what it did.
+      freezes: each returns a rule on layers that stay as they are; where two meet, the later counts.
       faults, actions: each returns an action, given the context; they act in this order. Faults fail on purpose.
       steps_per_loop: upper bound of the steps in one host call.
 
@@ -139,18 +152,29 @@ def run(
     saved = books.saved
     with building("the data"):
         splits = data()
+        if features is not None:
+            splits = features(splits, books.directory.path / "features")
     order = Order(len(splits.train), batch_size, seed if shuffle else None)
     layout = _layout(batch_size, choices.shards, chosen.num_replicas_in_sync, saved, invocation.most_replicas)
     _require_same_data(saved, order, invocation.directory)
     if saved is not None and choices.xla is None:
         choices = dataclasses.replace(choices, xla=saved.notes["xla"])
     with building("the task"):
-        step = TrainStep(chosen, task(), splits.fields(), layout, seed, choices)
-    evaluator = Evaluator(chosen, step.task, step.average, splits.held_out(), batch_size, step.arrivals, ranks)
+        notes = list(splits.notes)
+        rules = [make() for make in freezes]
+        start = warm_start() if warm_start is not None and saved is None else None
+        step = TrainStep(
+            chosen, task(), splits.fields(), layout, seed, choices, rules,
+            prepare=(lambda parts: notes.append(start(parts, splits.fields()))) if start else (lambda parts: None),
+        )  # fmt: skip
+    held_out = splits.held_out()
+    shown = list(held_out.values())[-1] if held_out else splits.train
+    evaluator = Evaluator(chosen, step.task, step.average, held_out, batch_size, step.arrivals, ranks, shown)
+    releases = [functools.partial(Release, rule=rule) for rule in rules if rule.until is not None]
     total_steps = steps or (epochs or 0) * order.steps_per_epoch
     experiment = Experiment(
-        invocation, books, chosen, ranks, splits, order, layout, step, evaluator, [*faults, *actions], total_steps,
-        steps_per_loop,
+        invocation, books, chosen, ranks, splits, notes, order, layout, step, evaluator,
+        [*faults, *releases, *actions], total_steps, steps_per_loop,
     )  # fmt: skip
     return MODES[invocation.mode](experiment)
 

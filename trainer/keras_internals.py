@@ -60,6 +60,12 @@ def optimizer_state(optimizer: keras.optimizers.Optimizer) -> list[keras.Variabl
     return [variable for variable in optimizer.variables if variable is not rate]
 
 
+def configured_rate(optimizer: keras.optimizers.Optimizer):
+    """The optimizer's learning rate as it keeps it: a schedule, or a variable."""
+    rate = optimizer._learning_rate
+    return rate.value if isinstance(rate, keras.Variable) else rate
+
+
 def fuse(optimizer: keras.optimizers.Optimizer) -> None:
     """Makes Adam (and AdamW) update each variable with TensorFlow's one fused kernel instead of a dozen small ops.
 

@@ -42,7 +42,6 @@ class Controller:
         """Trains from `step` to `total_steps`, or until an action ends the run; returns the step it got to."""
         with self.ledger.spend("startup"):
             batches = self.input.open(step, total_steps)
-        kind = "compilation"
         while not self.stop_requested:
             due = min((action.next_step(step) for action in self.actions), default=NEVER)
             if step >= total_steps and due > step:
@@ -52,11 +51,10 @@ class Controller:
             if until > step:
                 if step % self.steps_per_epoch == 0:
                     self.step.reset_epoch()
-                with self.ledger.spend(kind):
+                with self.ledger.spend("stepping" if self.step.compiled else "compilation"):
                     self.step.train(batches.take(until - step))  # one host call, many steps
                     report = self.reporter.read(until)  # collective
                 self.pace.measured(report.steps, report.seconds)
-                kind = "stepping"
             else:
                 report = self.reporter.read(until)
             step = until

@@ -31,3 +31,9 @@ def prepare(objective: Objective) -> None:
     optimizer.build(list(objective.variables))
     keras_internals.own_reduction(optimizer)
     keras_internals.fuse(optimizer)
+
+
+def learning_rate(objective: Objective) -> float | None:
+    """The configured learning rate; None if it is a schedule."""
+    rate = keras_internals.configured_rate(objective.optimizer)
+    return None if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else float(rate.numpy())

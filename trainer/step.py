@@ -9,7 +9,7 @@ Knows nothing of where batches come from, when to stop, evaluate or save.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import keras
@@ -24,8 +24,9 @@ from trainer.data import order
 from trainer.data.pipeline import Layout, Segment
 from trainer.data.source import Field
 from trainer.errors import UsageError
+from trainer.freezing import Freeze, Frozen, active
 from trainer.loss_scale import LossScale
-from trainer.tasks.protocol import Objective, Task
+from trainer.tasks.protocol import Objective, Parts, Task
 from trainer.totals import Totals, counter, scalar
 
 
@@ -54,6 +55,8 @@ class TrainStep:
       layout: how a global batch is cut.
       seed: of everything random in the step.
       arithmetic: the choices that decide the numbers.
+      freezes: which layers stay as they are.
+      prepare: called with the parts once they are built, before anything depends on their values.
     """
 
     def __init__(
@@ -64,15 +67,21 @@ class TrainStep:
         layout: Layout,
         seed: int,
         arithmetic: Arithmetic,
+        freezes: Sequence[Freeze] = (),
+        prepare: Callable[[Parts], None] = lambda parts: None,
     ):
         self.strategy, self.task, self.layout = strategy, task, layout
         self.seed, self.arithmetic = seed, arithmetic
         self.arrivals = Arrivals(strategies.local_replicas(strategy))
         self._poisoned: int | None = None
         with strategy.scope():
-            self.parts = task.build(fields)
+            parts = task.build(fields)
+            prepare(parts)
+            self._frozen = Frozen(freezes, parts)
+            self.parts = parts._replace(objectives=[self._frozen.without(o) for o in parts.objectives])
             for objective in self.parts.objectives:
                 optimizers.prepare(objective)
+            self._rates = [optimizers.learning_rate(objective) for objective in self.parts.objectives]
             self.metrics = dict(task.metrics())
             names = [objective.name for objective in self.parts.objectives]
             if clash := set(names) & set(self.metrics):
@@ -120,6 +129,25 @@ class TrainStep:
     def poison(self, step: int) -> None:
         """Makes the gradients of the step after `step` NaN. To be called before the first host call."""
         self._poisoned = step
+
+    def release(self, rule: Freeze) -> None:
+        """Has layers trained that were frozen; the next call compiles anew."""
+        self._frozen.release(rule)
+        self._compiled = None
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the next call of `train` finds its program ready."""
+        return self._compiled is not None
+
+    def scale_learning_rate(self, factor: float) -> None:
+        """Has every objective's learning rate be `factor` times the configured one."""
+        for objective, rate in zip(self.parts.objectives, self._rates, strict=True):
+            if rate is None:
+                raise UsageError(
+                    f"the learning rate of '{objective.name}' is a schedule, which only time changes: give a number"
+                )
+            objective.optimizer.learning_rate.assign(rate * factor)
 
     def variables(self) -> dict[str, tf.Variable]:
         """Every variable that must survive, by a name that does not depend on positions in lists."""
@@ -329,7 +357,7 @@ class TrainStep:
                 tf.convert_to_tensor(g)
                 for g in tape.gradient(
                     scaled[o.name],
-                    [v.value for v in o.variables],
+                    [v.value for v in active(o)],
                     unconnected_gradients=tf.UnconnectedGradients.ZERO,
                 )
             ]
@@ -349,7 +377,7 @@ class TrainStep:
         else:
             # Reading every gradient once more costs a tenth of a small step, so only for the step that is reported.
             norm = tf.cond(read, lambda: tf.linalg.global_norm(gradients), lambda: tf.constant(0.0))
-        objective.optimizer.apply(gradients, list(objective.variables))
+        objective.optimizer.apply(gradients, active(objective))
         return tf.cast(norm, tf.float32)
 
 

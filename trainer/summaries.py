@@ -1,15 +1,19 @@
-"""TensorBoard: the run's one writer of event files.
+"""TensorBoard: the run's one writer of event files; and of the pictures that people look at without it.
 
-    RUN_DIR/tensorboard/train, RUN_DIR/tensorboard/eval
+    RUN_DIR/tensorboard/train, RUN_DIR/tensorboard/eval, RUN_DIR/images
 
 Files are closed whenever the run is saved; what was written after the checkpoint that a run goes on from is set aside,
 so that every step is shown once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
+from tensorboard.plugins import projector
+
+from trainer import pictures
 
 
 class Summaries:
@@ -34,10 +38,35 @@ class Summaries:
             for name, value in values.items():
                 tf.summary.scalar(name, value)
 
+    def samples(self, step: int, samples: Mapping[str, np.ndarray]) -> None:
+        """Writes 'images/NAME' [n, height, width, channels], as one picture and a PNG file, and 'text/NAME' [n]."""
+        with self._writer("train").as_default(step=step):
+            for name, values in samples.items():
+                kind, _, plain = name.partition("/")
+                if kind == "images":
+                    picture = pictures.grid(values)
+                    tf.summary.image(plain, picture[None])
+                    pictures.save(self._directory.parent / "images" / f"{plain}_{step:08d}.png", picture)
+                else:
+                    lines = [value.decode("utf-8", "replace") for value in values]
+                    tf.summary.text(plain, "\n\n".join(f"    {line}" for text in lines for line in text.splitlines()))
+
     def text(self, name: str, text: str) -> None:
         """Writes a text, shown as it is; lines that start with four spaces are code to TensorBoard's Markdown."""
         with self._writer("train").as_default(step=0):
             tf.summary.text(name, "\n".join(f"    {line}" for line in text.splitlines()))
+
+    def embedding(self, words: Sequence[str], vectors: np.ndarray) -> None:
+        """Writes vectors [words, width] for TensorBoard's projector, in place of those before; '' is left out."""
+        folder = self._directory / "train"
+        folder.mkdir(parents=True, exist_ok=True)
+        shown = [(word, vector) for word, vector in zip(words, vectors, strict=True) if word]
+        whitespace = str.maketrans("\t\n\r", "   ")
+        (folder / "meta.tsv").write_text("".join(f"{word.translate(whitespace)}\n" for word, _ in shown))
+        (folder / "vecs.tsv").write_text("".join("\t".join(f"{x:.6g}" for x in vector) + "\n" for _, vector in shown))
+        config = projector.ProjectorConfig()
+        config.embeddings.add(tensor_name="words", tensor_path="vecs.tsv", metadata_path="meta.tsv")
+        projector.visualize_embeddings(str(folder), config)
 
     def graph(self, graph: tf.Graph) -> None:
         """Writes the graph that TensorBoard's Graphs tab shows."""
@@ -67,6 +96,12 @@ class NoSummaries(Summaries):
     """Writes nothing: another rank does."""
 
     def scalars(self, run: str, step: int, values: Mapping[str, float]) -> None:
+        pass
+
+    def samples(self, step: int, samples: Mapping[str, np.ndarray]) -> None:
+        pass
+
+    def embedding(self, words: Sequence[str], vectors: np.ndarray) -> None:
         pass
 
     def text(self, name: str, text: str) -> None:

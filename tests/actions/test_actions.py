@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -15,17 +17,24 @@ from trainer.actions.evaluate import Evaluate
 from trainer.actions.log import Log
 from trainer.actions.non_finite import NonFinite
 from trainer.actions.progress import Progress
+from trainer.actions.projector import Projector
+from trainer.actions.reduce_on_plateau import ReduceOnPlateau
+from trainer.actions.release import Release
+from trainer.actions.show import Show
 from trainer.actions.stop import Stop
 from trainer.arrivals import Arrivals
 from trainer.console import Console
 from trainer.data.order import Order
+from trainer.data.source import Field
 from trainer.errors import TrainingError, UsageError
+from trainer.freezing import Freeze
 from trainer.goodput import Ledger
 from trainer.ranks import Ranks
 from trainer.reports import Report, Reporter
 from trainer.requests import Reason, Requests
 from trainer.step import Numbers
 from trainer.summaries import Summaries
+from trainer.tasks.protocol import Parts
 
 
 class Evaluated:
@@ -48,6 +57,7 @@ class Run:
     context: Context
     saved: list
     asked: list
+    factors: list
 
     def scalars(self, run, name):
         self.context.summaries.commit()
@@ -58,13 +68,14 @@ class Run:
 
 @pytest.fixture
 def run(tmp_path):
-    saved, asked = [], []
+    saved, asked, factors = [], [], []
     context = Context(
         total_steps=100, steps_per_epoch=30, evaluator=Evaluated(), summaries=Summaries(tmp_path), console=Console(),
         ledger=Ledger(0.0), save=saved.append, save_failed=lambda: False, should_stop=lambda: bool(asked),
         ranks=Ranks(tf.distribute.get_strategy()), attempt=1, poison=lambda step: None,
+        scale_learning_rate=factors.append, release=lambda rule: None, parts=Parts([], {}), fields={},
     )  # fmt: skip
-    return Run(context, saved, asked)
+    return Run(context, saved, asked, factors)
 
 
 def report(step, **changes):
@@ -240,3 +251,112 @@ def test_progress_is_shown(run, capsys):
     line = capsys.readouterr().out
     for part in ("step 100/100", "epoch 1/4", "accuracy 0.75", "160 examples/s", "data 25%"):
         assert part in line
+
+
+def evaluated(action, values):
+    """What the action is told of a metric, evaluation after evaluation."""
+    for i, value in enumerate(values):
+        told = report(10 * (i + 1))
+        told.evaluation["validation/loss"] = value
+        assert action.due(told.step, told) and action(told) is False
+
+
+@pytest.mark.parametrize(
+    "options, values, expected",
+    [
+        ({}, [3, 2, 1, 1, 1], []),
+        ({}, [3, 2, 2, 2, 2], [0.1]),
+        ({"patience": 1, "factor": 0.5}, [3, 3, 3, 2, 3], [0.5, 0.25, 0.125]),
+        ({"patience": 1, "factor": 0.5, "least": 0.3}, [3, 3, 3, 3], [0.5, 0.3]),
+        ({"patience": 1, "mode": "max"}, [3, 4, 5], []),
+        ({"patience": 1, "min_delta": 0.5}, [3, 2.6], [0.1]),
+    ],
+)
+def test_the_learning_rate_falls_on_a_plateau(run, options, values, expected):
+    evaluated(ReduceOnPlateau(run.context, **options), values)
+    assert run.factors == pytest.approx([1.0, *expected])
+
+
+def test_a_lowered_learning_rate_is_remembered_across_a_resume(run):
+    first = ReduceOnPlateau(run.context, patience=2, factor=0.5)
+    evaluated(first, [3, 3, 3, 3])
+    second = ReduceOnPlateau(run.context, patience=2, factor=0.5)
+    second.restore(first.state())
+    assert run.factors == [1.0, 0.5, 1.0, 0.5]
+    evaluated(second, [3])
+    assert run.factors[-1] == 0.25
+
+
+@pytest.mark.parametrize(
+    "options, name", [({"mode": "less"}, "mode"), ({"patience": 0}, "patience"), ({"factor": 1}, "factor")]
+)
+def test_reducing_refuses_what_makes_no_sense(run, options, name):
+    with pytest.raises(UsageError, match=f"ReduceOnPlateau.{name} = "):
+        ReduceOnPlateau(run.context, **options)
+
+
+def test_a_rule_of_freezing_ends_once_and_stays_ended(run):
+    released = []
+    context = run.context._replace(release=released.append)
+    rule = Freeze("dense", until=20)
+    action, other = Release(context, rule), Release(context, Freeze("conv", until=20))
+    assert [action.next_step(step) for step in (0, 19, 20, 25)] == [20, 20, 20, 25] and action.name != other.name
+    assert not action.due(19, report(19)) and action.due(20, report(20))
+    action(report(20))
+    assert released == [rule] and action.next_step(20) == NEVER and not action.due(20, report(20))
+    again = Release(context, rule)
+    again.restore(action.state())
+    assert released == [rule, rule] and not again.due(30, report(30))
+
+
+class Showing(Evaluated):
+    has_samples = True
+
+    def samples(self, count, seed):
+        image = np.zeros((count, 4, 6, 1), np.float32)
+        return {"images/made": image + 0.5, "text/written": np.array([b"one", "zwei \N{SNOWMAN}".encode()])}
+
+
+def test_what_a_task_shows_is_in_tensorboard_and_in_files(run, tmp_path):
+    context = run.context._replace(evaluator=Showing(), summaries=Summaries(tmp_path / "run" / "tensorboard"))
+    action = Show(context, every=None, count=3)
+    assert action.next_step(0) == 30 and not action.due(0, report(0))
+    action(report(30))
+    assert not action.due(30, report(30)) and action.due(60, report(60))
+    again = Show(context, every=None, count=3)
+    again.restore(action.state())
+    assert not again.due(30, report(30))
+    context.summaries.commit()
+    picture = tf.io.decode_png((tmp_path / "run" / "images" / "made_00000030.png").read_bytes())
+    assert picture.shape == (8, 12, 1) and picture[0, 0, 0] == 128 and picture[7, 11, 0] == 255
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard" / "train"), size_guidance={"tensors": 0}).Reload()
+    assert set(events.Tags()["tensors"]) == {"made", "written"}
+    assert "zwei \N{SNOWMAN}" in tensor_util.make_ndarray(events.Tensors("written")[0].tensor_proto).item().decode()
+
+
+def test_nothing_is_shown_by_a_task_that_has_nothing_to_show(run):
+    Showing.has_samples, before = False, Showing.has_samples
+    try:
+        action = Show(run.context._replace(evaluator=Showing()), every=10)
+        assert action.next_step(0) == NEVER and not action.due(10, report(10))
+    finally:
+        Showing.has_samples = before
+
+
+def test_word_vectors_go_to_the_projector(run, tmp_path):
+    model = keras.Sequential([keras.layers.Embedding(5, 3, name="embedding")])
+    model(tf.zeros((1, 2), tf.int32))
+    fields = {"x": Field((2,), "int32", 0, 3, ("", "[UNK]", "a\tb", "c"))}
+    context = run.context._replace(
+        parts=Parts([], {"model": model}), fields=fields, summaries=Summaries(tmp_path / "tensorboard")
+    )
+    Projector(context)(report(30))
+    folder = tmp_path / "tensorboard" / "train"
+    assert (folder / "meta.tsv").read_text() == "[UNK]\na b\nc\n"
+    written = np.loadtxt(folder / "vecs.tsv", delimiter="\t")
+    np.testing.assert_allclose(written, np.asarray(model.layers[0].embeddings)[1:4], rtol=1e-5)
+    assert 'tensor_path: "vecs.tsv"' in (folder / "projector_config.pbtxt").read_text()
+    with pytest.raises(UsageError, match="no layers.Embedding is called 'words'; the model has: embedding"):
+        Projector(context, layer="words")
+    with pytest.raises(UsageError, match="the data has no field 'x' with a vocabulary"):
+        Projector(context._replace(fields={"x": Field((2,), "int32")}))

@@ -56,8 +56,8 @@ def test_fields_know_the_range_of_whole_numbers():
     arrays = {"y": labels, "column": labels[:, None], "tokens": np.tile(labels[:, None], 2), "float": labels * 1.0}
     others = {"half": np.array([0.5, 1, 2]), "vectors": np.ones((3, 2)), "nan": np.array([1, np.nan, 2])}
     fields = Arrays(arrays | others).fields
-    assert {fields[name][2:] for name in arrays} == {(-1, 7)}
-    assert {fields[name][2:] for name in others} == {(None, None)}
+    assert {fields[name][2:4] for name in arrays} == {(-1, 7)}
+    assert {fields[name][2:4] for name in others} == {(None, None)}
 
 
 @pytest.mark.parametrize(

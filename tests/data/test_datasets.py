@@ -5,14 +5,15 @@ import textwrap
 import numpy as np
 import pytest
 
+from trainer.data.source import Field
 from trainer.data.sources import keras_datasets, samples
 from trainer.errors import UsageError
 
 
 def test_digits_come_with_a_package(splits, digits):
     assert (len(splits.train), splits.validation, len(splits.test)) == (4000, None, 1000)
-    assert splits.train.fields["x"] == ((28, 28), "uint8", 0, 255)
-    assert splits.train.fields["y"][2:] == (0, 9)
+    assert splits.train.fields["x"] == Field((28, 28), "uint8", 0, 255)
+    assert splits.train.fields["y"][2:4] == (0, 9)
     x, y = digits
     assert x.max() == 255
     # As many of each as there are, none twice, and the classes mixed.
@@ -65,4 +66,4 @@ def test_labels_in_a_column_become_plain(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     train, _, test, _ = keras_datasets.load("cifar10")
     assert (len(train), len(test)) == (6, 2)
-    assert train.fields["y"] == ((), "int64", 0, 5)
+    assert train.fields["y"] == Field((), "int64", 0, 5)

@@ -7,12 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainer.console import Console
+from trainer.data.source import Field
 from trainer.errors import UsageError
 from trainer.evaluator import Evaluator
+from trainer.freezing import Freeze
 from trainer.goodput import Ledger
 from trainer.ranks import Ranks
 from trainer.reports import Report
 from trainer.summaries import Summaries
+from trainer.tasks.protocol import Parts
 
 NEVER = sys.maxsize
 
@@ -25,6 +28,10 @@ class Context(NamedTuple):
     save: saves the state as of a step; save_failed: whether saving, which goes on in the background, has failed.
     should_stop: whether somebody asked for the end of the run.
     poison: makes the gradients of the step after a step NaN.
+    scale_learning_rate: multiplies the configured learning rates.
+    release: has layers trained that were frozen.
+    parts: the models that are trained.
+    fields: of the training data.
     """
 
     total_steps: int
@@ -39,6 +46,10 @@ class Context(NamedTuple):
     ranks: Ranks
     attempt: int
     poison: Callable[[int], None]
+    scale_learning_rate: Callable[[float], None]
+    release: Callable[[Freeze], None]
+    parts: Parts
+    fields: Mapping[str, Field]
 
 
 class Action:

@@ -30,11 +30,7 @@ class EarlyStopping(Action):
             raise UsageError(f"EarlyStopping.mode = '{mode}': give 'min' or 'max'")
         if patience < 1:
             raise UsageError(f"EarlyStopping.patience = {patience}: give a number of at least 1")
-        there = [f"{split}/{name}" for split in context.evaluator.sources for name in context.evaluator.names(split)]
-        if monitor not in there:
-            raise UsageError(
-                f"EarlyStopping.monitor = '{monitor}': no such value is evaluated; there are: {', '.join(there)}"
-            )
+        require_evaluated(context, "EarlyStopping", monitor)
         self._monitor, self._patience, self._delta = monitor, patience, min_delta
         self._sign = 1.0 if mode == "min" else -1.0
         self._console = context.console
@@ -62,3 +58,10 @@ class EarlyStopping(Action):
 
     def restore(self, state):
         self._best, self._worse = float(np.asarray(state["best"])), int(np.asarray(state["worse"]))
+
+
+def require_evaluated(context: Context, action: str, monitor: str) -> None:
+    """Raises UsageError if nothing is evaluated that is called `monitor`."""
+    there = [f"{split}/{name}" for split in context.evaluator.sources for name in context.evaluator.names(split)]
+    if monitor not in there:
+        raise UsageError(f"{action}.monitor = '{monitor}': no such value is evaluated; there are: {', '.join(there)}")

@@ -16,12 +16,14 @@ class Field(NamedTuple):
 
     shape: of one example, without a batch dimension.  dtype: a NumPy dtype name.
     minimum, maximum: over the whole source where that is known (integers that are resident), else None.
+    vocabulary: what the numbers from 0 on stand for, where they stand for words or characters.
     """
 
     shape: tuple[int, ...]
     dtype: str
     minimum: int | None = None
     maximum: int | None = None
+    vocabulary: tuple[str, ...] = ()
 
 
 class Source(Protocol):

@@ -1,10 +1,13 @@
 """--mode=predict: writes what the newest checkpoint puts out for every example of an input."""
 
 import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainer import pictures
 from trainer.data.source import Source
 from trainer.data.sources.arrays import Arrays, load_npz
 from trainer.errors import UsageError, building
@@ -13,12 +16,16 @@ from trainer.modes.evaluate import restore, writable
 if TYPE_CHECKING:
     from trainer.experiment import Experiment
 
+# Examples that the task is given to show.
+_SHOWN = 16
+
 
 def run(experiment: "Experiment") -> int:
     """Writes an .npz file with one array an output, one row an example, in the input's order.
 
     `--input=FILE.npz` holds an array for each field the task reads; without it the test split is predicted (validation
-    if there is no other). `--output` defaults to RUN_DIR/predictions.npz.
+    if there is no other). `--output` defaults to RUN_DIR/predictions.npz. What the task has to show of held-out
+    examples stands beside it as PNG and text files, in a folder of its name: RUN_DIR/predictions.
     """
     options, directory = experiment.invocation.options, experiment.invocation.directory
     output = writable(options["output"]) if options.get("output") else directory.path / "predictions.npz"
@@ -34,7 +41,22 @@ def run(experiment: "Experiment") -> int:
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in outputs.items())
     experiment.invocation.console.say(f"step {step:,}  {len(source):,} examples  {shapes}")
     experiment.invocation.console.fact("output", str(output))
+    if experiment.evaluator.has_samples:
+        with building("what the task shows"):
+            shown = experiment.evaluator.samples(_SHOWN, seed=0)
+        experiment.invocation.console.fact("shown", str(_show(output.with_suffix(""), shown)))
     return 0
+
+
+def _show(folder: Path, shown: Mapping[str, np.ndarray]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, values in shown.items():
+        kind, _, plain = name.partition("/")
+        if kind == "images":
+            pictures.save(folder / f"{plain}.png", pictures.grid(values))
+        else:
+            (folder / f"{plain}.txt").write_bytes(b"\n\n".join(values.tolist()) + b"\n")
+    return folder
 
 
 def _source(experiment: "Experiment", path: str | None) -> Source:

@@ -72,6 +72,10 @@ class Attempt:
             ranks=experiment.ranks,
             attempt=self._attempt,
             poison=experiment.step.poison,
+            scale_learning_rate=experiment.step.scale_learning_rate,
+            release=experiment.step.release,
+            parts=experiment.step.parts,
+            fields=experiment.splits.train.fields,
         )
         self.actions = [make(context) for make in experiment.actions]
         self._state = TrainState(experiment.step, self.actions)
@@ -149,7 +153,7 @@ class Attempt:
         self._console.fact("run", f"{self._directory.path}{resumed}")
         self._console.fact("devices", strategies.describe(experiment.strategy))
         self._console.fact("data", f"{sizes} examples")
-        for note in experiment.splits.notes:
+        for note in experiment.notes:
             self._console.fact("", note)
         self._console.fact(
             "model",

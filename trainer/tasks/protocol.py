@@ -7,7 +7,7 @@ replicas. `--mode=check` finds both.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import keras
 import tensorflow as tf
@@ -82,4 +82,20 @@ class Task(Protocol):
 
     def update(self, metrics: Mapping[str, keras.metrics.Metric], batch: Mapping[str, tf.Tensor], outputs: Any) -> None:
         """Updates the metrics, weighted by batch['valid']."""
+        ...
+
+
+@runtime_checkable
+class Showing(Protocol):
+    """What a task is besides, if there is something of it to look at."""
+
+    def samples(self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        """What the action Show shows; called while it is traced.
+
+        Returns 'images/NAME' [n, height, width, channels], uint8 or in 0..1, and 'text/NAME' [n], strings.
+
+        Args:
+          batch: the first examples that are held out.
+          seed: int32[2], always the same.
+        """
         ...

@@ -81,6 +81,7 @@ class Supervised:
             or inspect.unwrap(self._loss) is keras.losses.sparse_categorical_crossentropy
         )
         self._x, self._y, self._weight, self._class_weight = x, y, weight, class_weight
+        self._names: list[str] = []  # of the metrics, once they were made
 
     def build(self, fields: Mapping[str, Field]) -> Parts:
         used = [self._x] if isinstance(self._x, str) else self._x
@@ -173,7 +174,8 @@ class Supervised:
 
     def metrics(self):
         made = [make() for make in self._make_metrics]
-        names = [metric.name for metric in made]
+        # Keras numbers those that it has named before; in an evaluation they are to be called as in training.
+        self._names = names = self._names or [metric.name for metric in made]
         for name in names:
             if names.count(name) > 1:
                 raise UsageError(f"Supervised.metrics has two metrics called '{name}': give each a name of its own")

@@ -1,0 +1,85 @@
+"""Layers that stay as they are, and layers that are trained from a step on."""
+
+import examples
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.arithmetic import Arithmetic
+from trainer.data.order import Order
+from trainer.data.pipeline import Input, Layout
+from trainer.data.sources.arrays import Arrays
+from trainer.errors import UsageError
+from trainer.freezing import Freeze
+from trainer.step import TrainStep
+
+
+def opened(freezes, optimizer=lambda: keras.optimizers.Adam(0.01)):
+    keras.utils.clear_session()
+    choices = Arithmetic(shards=1, xla=False)
+    choices.prepare_process(1)
+    rng = np.random.default_rng(0)
+    source = Arrays({"x": rng.integers(0, 255, (64, 28, 28)).astype(np.uint8), "y": np.arange(64) % 10})
+    layout = Layout(16, 1, 1)
+    step = TrainStep(
+        tf.distribute.get_strategy(),
+        examples.classifier(examples.conv_net, optimizer),
+        source.fields,
+        layout,
+        1,
+        choices,
+        freezes,
+    )
+    return step, Input(source, Order(64, 16, 1), layout, step.strategy).open(0)
+
+
+def moved(step, batches, steps=3):
+    """The weights and statistics of the model that some steps change."""
+    before = examples.values(step)
+    step.train(batches.take(steps))
+    after = examples.values(step)
+    return {
+        name.removeprefix("models/model/sequential/") for name in before
+        if name.startswith("models/") and not np.array_equal(before[name], after[name])
+    }  # fmt: skip
+
+
+def test_frozen_layers_stay_and_need_no_slots():
+    step, batches = opened([Freeze("conv2d|batch_normalization")])
+    assert moved(step, batches) == {"dense/kernel", "dense/bias"}
+    slots = [name for name in examples.values(step) if name.startswith("optimizers/")]
+    assert slots and not any("conv2d" in name or "batch_normalization" in name for name in slots)
+
+
+def test_layers_are_trained_from_their_step_on():
+    rule = Freeze("batch_normalization", until=3)
+    step, batches = opened([Freeze("conv2d"), rule])
+    assert moved(step, batches) == {"dense/kernel", "dense/bias"}
+    step.release(rule)
+    statistics = {f"batch_normalization/{name}" for name in ("gamma", "beta", "moving_mean", "moving_variance")}
+    assert moved(step, batches) == {"dense/kernel", "dense/bias", *statistics}
+
+
+def test_the_last_rule_on_a_layer_counts():
+    last = Freeze("dense", until=2)
+    step, batches = opened([Freeze("."), last])
+    with pytest.raises(UsageError, match="nothing is left to train"):
+        opened([last, Freeze(".")])
+    assert moved(step, batches, 2) == set()
+    step.release(last)
+    assert moved(step, batches, 2) == {"dense/kernel", "dense/bias"}
+
+
+@pytest.mark.parametrize(
+    "rule, says",
+    [
+        ({"pattern": "lstm"}, r"Freeze.pattern = 'lstm' meets none of the layers .*conv2d"),
+        ({"pattern": "("}, r"Freeze.pattern = '\(' is no regular expression"),
+        ({"pattern": "conv", "until": 0}, "Freeze.until = 0: give a step of at least 1"),
+        ({"pattern": "conv", "model": "encoder"}, "Freeze.model = 'encoder': the task has: model"),
+    ],
+)
+def test_refusals(rule, says):
+    with pytest.raises(UsageError, match=says):
+        opened([Freeze(**rule)])

@@ -1,0 +1,99 @@
+"""Weights from elsewhere: whole models, files of weights; by pattern, renamed; and what is refused."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from trainer.errors import UsageError
+from trainer.tasks.protocol import Parts
+from trainer.warm_start import WarmStart
+
+
+def network(outputs=4, first="first", seed=0):
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential([
+        keras.Input((6,)), layers.Dense(5, name=first), layers.BatchNormalization(name="norm"), layers.Dropout(0.5),
+        layers.Dense(outputs, name="head"),
+    ], name="network")  # fmt: skip
+    for variable in model.trainable_variables:
+        variable.assign(np.random.default_rng(seed).normal(size=variable.shape))
+    return model
+
+
+def weights(model):
+    return {
+        v.path: np.array(v) for v in model.trainable_variables + model.non_trainable_variables if "seed" not in v.path
+    }
+
+
+def start(path, network, **options):
+    return WarmStart(str(path), **options)(Parts([], {"model": network}), {})
+
+
+@pytest.fixture(params=["model.keras", "model.h5", "model.hdf5", "model.weights.h5"])
+def saved(request, tmp_path):
+    """A file of a network, and its weights."""
+    model, path = network(seed=1), tmp_path / request.param
+    model.save_weights(path) if request.param.endswith(".weights.h5") else model.save(path)
+    return path, weights(model)
+
+
+def test_a_whole_model_or_a_file_of_weights_is_taken_whole(saved):
+    path, expected = saved
+    model = network(seed=2)
+    assert start(path, model) == f"8 of 8 weights taken from {path}"
+    for name, value in weights(model).items():
+        np.testing.assert_array_equal(value, expected[name])
+
+
+def test_by_pattern_only_those_weights_are_taken(tmp_path):
+    network(seed=1).save(tmp_path / "model.keras")
+    model, before = network(outputs=7, seed=2), weights(network(outputs=7, seed=2))
+    assert (
+        start(tmp_path / "model.keras", model, pattern="first|norm")
+        == f"6 of 8 weights taken from {tmp_path}/model.keras"
+    )
+    after = weights(model)
+    assert {name for name in after if not np.array_equal(after[name], before[name])} >= {
+        "network/first/kernel",
+        "network/norm/gamma",
+    }
+    np.testing.assert_array_equal(after["network/head/kernel"], before["network/head/kernel"])
+    with pytest.raises(
+        UsageError, match=r"'network/head/kernel' has shape \[5, 4\] in .*, and \[5, 7\] in the model: leave it out"
+    ):
+        start(tmp_path / "model.keras", model)
+
+
+def test_names_elsewhere_may_be_mended(tmp_path):
+    network(seed=1, first="erste").save(tmp_path / "model.keras")
+    model = network(seed=2)
+    assert start(tmp_path / "model.keras", model).startswith("6 of 8")
+    assert start(tmp_path / "model.keras", model, rename={"^erste/": "first/"}).startswith("8 of 8")
+
+
+def test_refusals_name_what_is_there(tmp_path):
+    network(seed=1).save(tmp_path / "model.keras")
+    before = weights(model := network(seed=2))
+    for options, says in (
+        (
+            {"pattern": "lstm"},
+            "none of the 8 weights of the model is in .* and matches 'lstm'; the model has 'network/first/bias'",
+        ),
+        ({"pattern": "("}, "is no regular expression"),
+        ({"model": "encoder"}, "WarmStart.model = 'encoder': the task has: model"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            start(tmp_path / "model.keras", model, **options)
+    (tmp_path / "text.txt").write_text("no weights")
+    (tmp_path / "broken.keras").write_text("no model")
+    (tmp_path / "folder").mkdir()
+    for name, says in (
+        ("none.keras", "there is no .*none.keras"), ("text.txt", "name a run directory, a .keras"),
+        ("broken.keras", "cannot read .*broken.keras"), ("folder", "no run directory with a checkpoint"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=says):
+            start(tmp_path / name, model)
+    assert all(np.array_equal(value, before[name]) for name, value in weights(model).items())

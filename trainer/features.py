@@ -1,0 +1,104 @@
+"""What a network that is not trained makes of the data: computed once, kept beside the run, and trained on instead."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer.data.source import Field, Source, Splits
+from trainer.data.sources.arrays import Arrays, load_npz
+from trainer.errors import UsageError
+from trainer.tasks.protocol import Parts
+
+# Examples of each split that tell one set of data from another.
+_PROBES = 64
+# What a warm start calls a model, unless told otherwise.
+_MODEL = "model"
+
+
+def stored(
+    splits: Splits,
+    directory: Path,
+    model: Callable[[], keras.Model],
+    start: Callable[[], Callable[[Parts, Mapping[str, Field]], str]] | None = None,
+    field: str = "x",
+    batch_size: int = 32,
+) -> Splits:
+    """Returns the splits with one field replaced by the outputs of a network for it; the others stay as they are.
+
+    They are kept in DIRECTORY/<key>_<split>.npz. The key is a hash of the network, its weights, the number of examples
+    and 64 of these, so that nobody is ever given what something else has made. Of several that compute the same at
+    once, the first writes.
+
+    Args:
+      splits: the data.
+      directory: where the files are.
+      model: makes the network: one input, one output float [n, …].
+      start: gives it its weights, as trainer.warm_start.WarmStart does.
+      field: what it is fed with, and what its output is called.
+      batch_size: examples at once.
+
+    Raises:
+      UsageError: the data has no such field, or a file there cannot be read.
+    """
+    fields = splits.fields()
+    if field not in fields:
+        raise UsageError(f"stored.field = '{field}': the data has: {', '.join(sorted(fields))}")
+    network = model()
+    notes = [*splits.notes]
+    if start is not None:
+        notes.append(start()(Parts([], {_MODEL: network}), fields))
+    parts, computed = {}, 0
+    for split, source in {"train": splits.train, **splits.held_out()}.items():
+        file = directory / f"{_key(network, source, field)}_{split}.npz"
+        if not file.exists():
+            _write(file, _outputs(network, source, field, batch_size))
+            computed += len(source)
+        parts[split] = Arrays(load_npz(str(file)), name=f"{file.name}")
+    length = sum(len(source) for source in parts.values())
+    notes.append(f"features of {length:,} examples in {directory}, {computed:,} of them computed now")
+    return Splits.of(parts)._replace(notes=tuple(notes))
+
+
+def _key(network: keras.Model, source: Source, field: str) -> str:
+    # Neither the seeds of initialisers, since weights count as they are, nor the numbers that Keras gives to names.
+    built = re.sub(r'_[0-9]+"', '"', json.dumps(_seedless(json.loads(network.to_json()))))
+    known = hashlib.sha256(repr((built, field, len(source), sorted(source.fields.items()))).encode())
+    for weight in network.weights:
+        known.update(keras.ops.convert_to_numpy(weight).tobytes())
+    probes = np.unique(np.linspace(0, len(source) - 1, min(_PROBES, len(source))).astype(np.int64))
+    for _, values in sorted(source.read(tf.constant(probes)).items()):
+        known.update(values.numpy().tobytes())
+    return known.hexdigest()[:16]
+
+
+def _seedless(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {name: _seedless(value) for name, value in config.items() if name != "seed"}
+    return [_seedless(value) for value in config] if isinstance(config, list) else config
+
+
+def _outputs(network: keras.Model, source: Source, field: str, batch_size: int) -> dict[str, np.ndarray]:
+    @tf.function
+    def read(indices):
+        batch = dict(source.read(indices))
+        return batch | {field: tf.cast(network(batch[field], training=False), tf.float32)}
+
+    indices = tf.data.Dataset.range(len(source)).batch(batch_size)
+    batches = [{name: values.numpy() for name, values in read(some).items()} for some in indices]
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def _write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    with temporary.open("wb") as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
+    temporary.replace(file)

@@ -1,0 +1,70 @@
+"""EfficientNet-lite0, a network for images that was made to be small: 4.7 million weights with its top.
+
+Tan, Le: EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks (2019); the lite variants (Google,
+2020) leave out squeeze-and-excitation and have ReLU6 for swish. The weights that others have trained are not in here:
+gin/efficientnet_lite0.gin says where a warm start finds them.
+"""
+
+import keras
+from keras import layers
+
+NAME = "efficientnet_lite0"
+# Of each stage: kernel, stride of its first block, expansion, output channels, blocks.
+_STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+
+
+def efficientnet_lite0(outputs: int | None = 1000) -> keras.Model:
+    """Returns the network, its weights drawn at random.
+
+    Its layers are called conv_stem, block0_depthwise_conv … block15_project_conv, conv_head and fc, below NAME.
+
+    Args:
+      outputs: number of logits; None: the network without its top.
+
+    Input: images of any size, three channels, numbers of any type from 0 to 255. Output: logits float32 [n, outputs];
+    without the top, features [n, height / 32, width / 32, 1280], rounded up.
+    """
+    images = keras.Input((None, None, 3))
+    with keras.name_scope(NAME):
+        x = layers.Rescaling(1 / 128, offset=-127 / 128)(images)
+        x = layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="conv_stem")(x)
+        x = _normalized(x, "bn0")
+        number = 0
+        for kernel, stride, expansion, channels, blocks in _STAGES:
+            for i in range(blocks):
+                x = _block(x, f"block{number}", kernel, stride if i == 0 else 1, expansion, channels)
+                number += 1
+        x = layers.Conv2D(1280, 1, use_bias=False, name="conv_head")(x)
+        x = _normalized(x, "bn1")
+        if outputs is not None:
+            x = layers.GlobalAveragePooling2D()(x)
+            x = layers.Dropout(0.2)(x)
+            x = layers.Dense(outputs, dtype="float32", name="fc")(x)
+    return keras.Model(images, x, name=NAME)
+
+
+def _block(x, name: str, kernel: int, stride: int, expansion: int, channels: int):
+    """An inverted residual: more channels, a convolution within each, fewer channels; added to what came in."""
+    came = x
+    if expansion > 1:
+        x = layers.Conv2D(expansion * x.shape[-1], 1, use_bias=False, name=f"{name}_expand_conv")(x)
+        x = _normalized(x, f"{name}_bn0")
+    x = layers.DepthwiseConv2D(
+        kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
+    )(x)  # fmt: skip
+    x = _normalized(x, f"{name}_bn1")
+    x = layers.Conv2D(channels, 1, use_bias=False, name=f"{name}_project_conv")(x)
+    x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn2")(x)
+    return layers.Add(name=f"{name}_add")([came, x]) if x.shape[-1] == came.shape[-1] and stride == 1 else x
+
+
+def _normalized(x, name: str):
+    return layers.ReLU(6.0, name=f"{name}_relu")(layers.BatchNormalization(epsilon=1e-3, name=name)(x))

@@ -1,0 +1,141 @@
+"""Weights from elsewhere, before the first step of a new run: another run's, a whole Keras model's, a file's.
+
+A run that goes on from its own checkpoint does not come here.
+"""
+
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer import keras_internals, torch_weights
+from trainer.data.source import Field
+from trainer.errors import UsageError
+from trainer.tasks.protocol import Parts
+
+
+class WarmStart:
+    """Takes those of a model's weights that have the same names elsewhere.
+
+    Args:
+      path: a run directory; a whole model (.keras, .h5, .hdf5); a file of weights (.weights.h5; torch's .pth, .pt).
+      pattern: a regular expression; weights are taken whose name it is found in.
+      model: which of the task's models is meant, as its checkpoints call it.
+      rename: regular expression -> what stands in place of it, applied to the names elsewhere.
+    """
+
+    def __init__(self, path: str, pattern: str = "", model: str = "model", rename: Mapping[str, str] | None = None):
+        self._path, self._pattern, self._model, self._rename = path, pattern, model, dict(rename or {})
+        try:
+            for each in (pattern, *self._rename):
+                re.compile(each)
+        except re.error as error:
+            raise UsageError(f"WarmStart: '{each}' is no regular expression: {error}") from error
+
+    def __call__(self, parts: Parts, fields: Mapping[str, Field]) -> str:
+        """Assigns the weights; returns what was done, for a person.
+
+        Raises:
+          UsageError: nothing is there to read, no name matched, or a weight has another shape.
+        """
+        if self._model not in parts.models:
+            raise UsageError(f"WarmStart.model = '{self._model}': the task has: {', '.join(sorted(parts.models))}")
+        model, path = parts.models[self._model], Path(self._path).expanduser()
+        if not path.exists():
+            raise UsageError(f"WarmStart.path: there is no {self._path}")
+        there = {self._renamed(name): value for name, value in self._read(path).items()}
+        seeds = {id(state) for state in keras_internals.seed_variables([model])}  # functions of the step, no weights
+        own = {variable.path: variable for variable in model.variables if id(variable) not in seeds}
+        if path.name.endswith(".weights.h5"):
+            own = _as_in_a_file(model)
+        # Keras puts a model's name before those of its layers, or not: that depends on how the model came to be.
+        within = {
+            name: next((n for n in (name, name.removeprefix(f"{model.name}/")) if n in there), "") for name in own
+        }
+        taken = [name for name, found in within.items() if found and re.search(self._pattern, name)]
+        if not taken:
+            raise UsageError(
+                f"WarmStart: none of the {len(own)} weights of the model is in {self._path} and matches "
+                f"'{self._pattern}'; the model has {_some(own)}; {path.name} has {_some(there)}: set WarmStart.rename"
+            )
+        for name in taken:
+            if there[within[name]].shape != tuple(own[name].shape):
+                raise UsageError(
+                    f"WarmStart: '{name}' has shape {list(there[within[name]].shape)} in {self._path}, and "
+                    f"{list(own[name].shape)} in the model: leave it out with WarmStart.pattern, or correct the model"
+                )
+        for name in taken:
+            own[name].assign(there[within[name]])
+        return f"{len(taken)} of {len(own)} weights taken from {self._path}"
+
+    def _renamed(self, name: str) -> str:
+        for old, new in self._rename.items():
+            name = re.sub(old, new, name)
+        return name
+
+    def _read(self, path: Path) -> dict[str, np.ndarray]:
+        try:
+            if path.is_dir():
+                return _of_run(path, self._model)
+            if path.name.endswith(".weights.h5"):
+                return _datasets(path)
+            if path.suffix in (".pth", ".pt"):
+                return torch_weights.load(path)
+            if path.suffix in (".keras", ".h5", ".hdf5"):
+                found = keras.models.load_model(path, compile=False)
+                named = {variable.path: np.asarray(variable) for variable in found.variables}
+                return named | {name.removeprefix(f"{found.name}/"): value for name, value in named.items()}
+        except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+            raise UsageError(f"WarmStart.path: cannot read {path}: {str(error).strip().splitlines()[0]}") from error
+        raise UsageError(
+            f"WarmStart.path = '{path}': name a run directory, a .keras, .h5, .hdf5, .weights.h5, .pth or .pt file"
+        )
+
+
+def _of_run(path: Path, model: str) -> dict[str, np.ndarray]:
+    steps = sorted((path / "checkpoints").glob("step_????????"))
+    if not steps:
+        raise UsageError(f"WarmStart.path: the folder {path} is no run directory with a checkpoint")
+    reader = tf.train.load_checkpoint(str(steps[-1] / "state"))
+    prefix = f"models/{model}/"
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith(prefix)]
+    return {name.removeprefix(prefix): reader.get_tensor(name) for name in names}
+
+
+def _datasets(path: Path) -> dict[str, np.ndarray]:
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def _as_in_a_file(model: keras.Model) -> dict[str, keras.Variable]:
+    """A model's weights by the names that Keras gives them in a file of weights.
+
+    Keras does not tell these names, so it is made to write such a file, of numbers that say which weight each one is.
+    """
+    before = [np.asarray(variable) for variable in model.variables]
+    try:
+        for i, variable in enumerate(model.variables):
+            variable.assign(np.full(variable.shape, i, before[i].dtype))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "numbers.weights.h5"
+            model.save_weights(path)
+            return {
+                name: model.variables[int(np.ravel(values)[0])]
+                for name, values in _datasets(path).items()
+                if values.size
+            }
+    finally:
+        for variable, value in zip(model.variables, before, strict=True):
+            variable.assign(value)
+
+
+def _some(names) -> str:
+    listed = sorted(names)
+    return ", ".join(f"'{name}'" for name in listed[:3]) + (", …" if len(listed) > 3 else "")
