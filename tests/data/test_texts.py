@@ -24,6 +24,8 @@ def test_words_are_numbered_by_the_training_texts_and_padded_with_0():
     assert train["x"].max() == 4 and train["x"][0, 3] == 0
     assert test["x"][0, 0] == train["x"][0, 0] and test["x"][0, 1] == 1  # "the", and a word that training lacks
     assert train["y"].tolist() == [0, 1, 1]
+    vocabulary = splits.train.fields["x"].vocabulary
+    assert vocabulary[:2] == ("", "[UNK]") and vocabulary[train["x"][0, 0]] == "the" and len(vocabulary) == 5
 
 
 @pytest.mark.parametrize("encoder", [text.Bag, text.HashedBag])
@@ -84,5 +86,6 @@ def test_characters_predict_the_next_one_and_the_end_is_held_out():
     np.testing.assert_array_equal(train["x"].ravel()[1:], train["y"].ravel()[:-1])
     assert train["x"][0].tolist() == [1, 2, 3, 1, 2, 3, 1] and train["x"][1].tolist() == [2, 3, 0, 1, 2, 3, 1]
     assert splits.train.fields["x"].maximum == 3
+    assert splits.test.fields["x"].vocabulary == ("\N{REPLACEMENT CHARACTER}", "a", "b", "c")
     with pytest.raises(UsageError, match="10 characters for test, but a window needs 13"):
         text.characters(lambda: "abcabcabc?" * 10, alphabet="abc", length=12)

@@ -75,11 +75,12 @@ def _json(file: Path, width: int, wanted) -> Iterator[tuple[str, np.ndarray]]:
                 elif event == "number" and listed:
                     values.append(value)
                 elif event == "end_array" and listed:
-                    if len(values) < width:
+                    if 0 < len(values) < width:
                         raise UsageError(
                             f"{file}: '{word}' has a vector of {len(values)} numbers, where {width} were asked for"
                         )
-                    yield word, np.array(values[:width], np.float32)
+                    if values:  # else it is no vector: files say other things of themselves too
+                        yield word, np.array(values[:width], np.float32)
                     listed = False
     except (ijson.JSONError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is no JSON that can be read: {error}") from None

@@ -220,7 +220,8 @@ def _opened(files: Files, labels: np.ndarray, broken: str, name: str) -> tuple[S
 
 def _decoded(files: Files) -> Iterator[np.ndarray | str]:
     """Each image, or what is wrong with it."""
-    decode = tf.function(files.decode, input_signature=[tf.TensorSpec((), tf.string)])
+    # Traced here, since each thread would trace it anew.
+    decode = tf.function(files.decode).get_concrete_function(tf.TensorSpec((), tf.string))
 
     def one(path: str) -> np.ndarray | str:
         try:

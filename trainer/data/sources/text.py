@@ -30,6 +30,10 @@ class Encoder(Protocol):
         """Returns an array [n, …]."""
         ...
 
+    def vocabulary(self) -> list[str]:
+        """What the numbers it returns stand for, from 0 on; empty, if they are no numbers of words."""
+        ...
+
 
 class Words:
     """Words in their order (keras.layers.TextVectorization): int32 [n, length], lower case, without punctuation.
@@ -69,6 +73,9 @@ class Bag:
     def transform(self, texts):
         return _in_parts(self._layer, texts).astype(np.float32)
 
+    def vocabulary(self):
+        return []
+
 
 class HashedBag:
     """The same without a vocabulary: a word's number is its hash, and some words share one. Learns nothing.
@@ -89,6 +96,9 @@ class HashedBag:
         bag = np.zeros((len(texts), self._size), np.float32)
         bag[words.value_rowids().numpy(), numbers.numpy()] = 1.0
         return bag
+
+    def vocabulary(self):
+        return []
 
 
 class Subwords:
@@ -120,11 +130,14 @@ class Subwords:
     def transform(self, texts):
         return np.array([encoded.ids for encoded in self._tokenizer.encode_batch(list(texts))], np.int32)
 
+    def vocabulary(self):
+        return [self._tokenizer.id_to_token(number) for number in range(self._tokenizer.get_vocab_size())]
+
 
 def labelled(
     texts: Callable[[], Mapping[str, tuple[Sequence[str], Sequence[int]]]], encoder: Callable[[], Encoder]
 ) -> Splits:
-    """Returns labelled texts as numbers. Fields: 'x', what the encoder makes of a text, and 'y' int64.
+    """Returns labelled texts as numbers. Fields: 'x', what the encoder makes of a text, with its vocabulary; 'y' int64.
 
     Args:
       texts: returns the texts and labels of 'train', and of 'validation' and 'test' where there are such.
@@ -133,10 +146,13 @@ def labelled(
     found = texts()
     one = encoder()
     one.fit(found["train"][0])
-    return Splits.of({
+    parts = {
         split: Arrays({"x": one.transform(said), "y": np.asarray(labels, np.int64)}, name=f"the texts ({split})")
         for split, (said, labels) in found.items()
-    })  # fmt: skip
+    }
+    for source in parts.values():
+        source.fields["x"] = source.fields["x"]._replace(vocabulary=tuple(one.vocabulary()))
+    return Splits.of(parts)
 
 
 def folders(path: str) -> dict[str, tuple[list[str], list[int]]]:
@@ -214,13 +230,14 @@ class Characters:
     Args:
       numbers: int32 [characters].
       length: of a window.
+      vocabulary: the characters by number.
 
     Fields: 'x' int32 [length], and 'y' int32 [length], which is one character on.
     """
 
-    def __init__(self, numbers: np.ndarray, length: int, size: int):
+    def __init__(self, numbers: np.ndarray, length: int, vocabulary: tuple[str, ...]):
         self._length = length
-        self.fields = {name: Field((length,), "int32", 0, size - 1) for name in ("x", "y")}
+        self.fields = {name: Field((length,), "int32", 0, len(vocabulary) - 1, vocabulary) for name in ("x", "y")}
         with tf.device("CPU:0"):
             self._numbers = tf.constant(numbers, tf.int32)
         self._windows = (len(numbers) - 1) // length
@@ -258,7 +275,8 @@ def characters(text: Callable[[], str], alphabet: str, length: int, test: float 
                 f"the text has {len(numbers):,} characters for {split}, but a window needs {length + 1:,}: shorten "
                 f"characters.length"
             )
-    return Splits.of({split: Characters(numbers, length, len(alphabet) + 1) for split, numbers in parts.items()})
+    vocabulary = ("\N{REPLACEMENT CHARACTER}", *alphabet)
+    return Splits.of({split: Characters(numbers, length, vocabulary) for split, numbers in parts.items()})
 
 
 def read(path: str) -> str:

@@ -1,0 +1,63 @@
+"""Strips of several small images side by side, such as a number made of single digits: what CTC learns to read."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from trainer.data.source import Source, Splits
+from trainer.errors import UsageError
+from trainer.randomness import splitmix64
+
+
+class Strips:
+    """Which images stand in which strip follows from the strip's number alone.
+
+    Args:
+      source: of images 'x' [height, width] and their classes 'y', whole numbers from 0.
+      length: how many strips there are.
+      images: in a strip.
+
+    Fields: 'x' uint8 [height, images * width], 'y' int64 [images].
+    """
+
+    def __init__(self, source: Source, length: int, images: int):
+        x = source.fields["x"]
+        if len(x.shape) != 2:
+            raise UsageError(f"strips are made of images [height, width], and these have the shape {list(x.shape)}")
+        self._source, self._length, self._images = source, length, images
+        height, width = x.shape
+        self.fields = {
+            "x": x._replace(shape=(height, images * width)),
+            "y": source.fields["y"]._replace(shape=(images,), dtype="int64"),
+        }
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, indices: tf.Tensor) -> dict[str, tf.Tensor]:
+        places = indices[:, None] * self._images + tf.range(self._images, dtype=tf.int64)
+        chosen = tf.reshape(tf.math.floormod(splitmix64(places), len(self._source)), [-1])
+        found = self._source.read(chosen)
+        height, width = self._source.fields["x"].shape
+        images = tf.reshape(found["x"], (-1, self._images, height, width))
+        x = tf.reshape(tf.transpose(images, (0, 2, 1, 3)), (-1, height, self._images * width))
+        return {"x": x, "y": tf.cast(tf.reshape(found["y"], (-1, self._images)), tf.int64)}
+
+
+def splits(data: Callable[[], Splits], images: int = 5, train: int = 20_000, test: int = 2_000) -> Splits:
+    """Returns strips of the images of `data`, each split's of its own images.
+
+    Args:
+      images: in a strip.
+      train, test: how many strips.
+
+    Raises:
+      UsageError: a number is out of range, or there is no test split.
+    """
+    for name, value in (("images", images), ("train", train), ("test", test)):
+        if value < 1:
+            raise UsageError(f"splits.{name} = {value}: give a number of at least 1")
+    found = data()
+    if found.test is None:
+        raise UsageError("strips.splits: the data has no test split")
+    return Splits(Strips(found.train, train, images), test=Strips(found.test, test, images), notes=found.notes)
