@@ -1,0 +1,147 @@
+"""The tasks that have formulas of their own: each loss against a second computation of it, and what is refused."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.data.source import Field
+from trainer.errors import UsageError
+from trainer.models import autoencoder, cars, dcgan
+from trainer.tasks.ctc import Ctc
+from trainer.tasks.gan import Gan
+from trainer.tasks.multi_output import Head, MultiOutput
+from trainer.tasks.vae import Vae
+
+ADAM = lambda: keras.optimizers.Adam(1e-3)
+VALID = tf.constant([1.0, 1.0, 0.0])
+
+
+def images(n=3, side=8):
+    x = np.random.default_rng(0).integers(0, 256, (n, side, side), dtype=np.uint8)
+    return {"x": tf.constant(x), "valid": VALID[:n], "id": tf.range(n, dtype=tf.int64)}
+
+
+def test_a_vae_adds_reconstruction_and_divergence_in_nats():
+    task = Vae(lambda latent: autoencoder.encoder(latent, 4), lambda *of: autoencoder.decoder(*of, 4), ADAM, latent=3)
+    task.build({"x": Field((8, 8), "uint8")})
+    batch = images()
+    losses, outputs = task.losses(batch, tf.constant([1, 2]))
+    x = batch["x"].numpy()[..., None] / 255.0
+    code = task.encoder(x.astype(np.float32)).numpy()
+    mean, variance = code[:, :3], np.exp(code[:, 3:])
+    z = mean + np.sqrt(variance) * tf.random.stateless_normal((3, 3), [1, 2]).numpy()
+    p = 1 / (1 + np.exp(-task.decoder(z.astype(np.float32)).numpy()))
+    reconstruction = -(x * np.log(p) + (1 - x) * np.log(1 - p)).sum(axis=(1, 2, 3))
+    divergence = 0.5 * (mean**2 + variance - 1 - np.log(variance)).sum(axis=1)
+    np.testing.assert_allclose(outputs["reconstruction"], reconstruction, rtol=1e-4)
+    np.testing.assert_allclose(outputs["divergence"], divergence, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(losses["loss"].values, (reconstruction + divergence) * VALID.numpy(), rtol=1e-4)
+    first, again = task.outputs(batch), task.outputs(batch)
+    np.testing.assert_array_equal(first["reconstruction"], again["reconstruction"])
+    shown = task.samples(batch, tf.constant([0, 0]))
+    assert {name: tuple(value.shape) for name, value in shown.items()} == {
+        "images/prior": (64, 8, 8, 1), "images/reconstructed": (6, 8, 8, 1), "images/plane": (256, 8, 8, 1),
+    }  # fmt: skip
+
+
+def gan(penalty=0.0):
+    task = Gan(
+        lambda *of: dcgan.generator(*of, filters=4), lambda shape: dcgan.discriminator(shape, filters=4, dropout=0.0),
+        ADAM, ADAM, noise=5, penalty=penalty,
+    )  # fmt: skip
+    task.build({"x": Field((8, 8), "uint8")})
+    return task
+
+
+def test_a_gan_has_two_objectives_and_a_penalty_on_the_slope_at_real_images():
+    batch, seed = images(), tf.constant([1, 2])
+    keras.utils.set_random_seed(0)
+    plain = gan()
+    losses, outputs = plain.losses(batch, seed)
+    softplus = lambda x: np.log1p(np.exp(x))
+    real, made = outputs["real"].numpy(), outputs["made"].numpy()
+    valid = VALID.numpy()
+    np.testing.assert_allclose(losses["discriminator"].values, (softplus(-real) + softplus(made)) * valid, rtol=1e-4)
+    np.testing.assert_allclose(losses["generator"].values, softplus(-made) * valid, rtol=1e-4)
+
+    keras.utils.set_random_seed(0)
+    task = gan(penalty=10.0)
+    x = tf.constant(batch["x"].numpy()[..., None] / 127.5 - 1.0, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        judged = tf.reduce_sum(task.discriminator(x, training=True))
+    slope = np.square(tape.gradient(judged, x).numpy()).sum(axis=(1, 2, 3))
+    with tf.GradientTape() as outer:
+        penalized = task.losses(batch, seed)[0]["discriminator"].values
+    np.testing.assert_allclose(penalized.numpy() - losses["discriminator"].values, 5.0 * slope * valid, rtol=1e-3)
+    # A derivative of a derivative: the penalty moves the discriminator's weights.
+    with tf.GradientTape() as outer:
+        total = tf.reduce_sum(task.losses(batch, seed)[0]["discriminator"].values)
+    kernels = [v for v in task.discriminator.trainable_variables if v.name == "kernel"]
+    moved = outer.gradient(total, [v.value for v in kernels])
+    with tf.GradientTape() as outer:
+        total = tf.reduce_sum(plain.losses(batch, seed)[0]["discriminator"].values)
+    still = outer.gradient(total, [v.value for v in plain.discriminator.trainable_variables if v.name == "kernel"])
+    assert all(not np.allclose(a, b, rtol=1e-2) for a, b in zip(moved, still, strict=True))
+
+
+def test_ctc_counts_every_alignment():
+    logits = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+    task = Ctc(lambda: keras.Sequential([keras.layers.Identity()]), ADAM)
+    task.build({"x": Field((4, 3), "float32"), "y": Field((2,), "int64", -1, 1)})
+    strings = np.array([[0, 1], [1, -1]])
+    batch = {"x": tf.constant(logits), "y": tf.constant(strings), "valid": tf.ones(2)}
+    found = task.losses(batch, tf.constant([0, 0]))[0]["loss"].values.numpy()
+    p = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    for n, string in enumerate(([1, 2], [2])):
+        total = 0.0
+        for path in itertools.product(range(3), repeat=4):
+            merged = [s for s, before in zip(path, (None, *path), strict=False) if s != before]
+            if [s for s in merged if s] == string:
+                total += np.prod([p[n, t, s] for t, s in enumerate(path)])
+        assert found[n] == pytest.approx(-np.log(total), rel=1e-4)
+
+
+def test_ctc_reads_without_repetitions_and_blanks():
+    best = np.array([[0, 1, 1, 0, 1, 2], [2, 2, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]])
+    task = Ctc(lambda: keras.Sequential([keras.layers.Identity()]), ADAM)
+    task.build({"x": Field((6, 3), "float32"), "y": Field((3,), "int64", -1, 1)})
+    batch = {"x": tf.one_hot(best, 3), "y": tf.constant([[0, 0, 1], [1, -1, -1], [0, -1, -1]]), "valid": tf.ones(3)}
+    outputs = task.outputs(batch)
+    assert outputs["string"].numpy().tolist() == [[0, 0, 1, -1, -1, -1], [1, *[-1] * 5], [-1] * 6]
+    metrics = task.metrics()
+    task.update(metrics, batch, outputs)
+    assert float(metrics["exact"].result()) == pytest.approx(2 / 3)
+
+
+def test_several_outputs_are_weighed_and_judged_apart():
+    fields = {
+        "measures": Field((4,), "float32"), "make": Field((20,), "float32"), "distance": Field((1,), "float32"),
+        "origin": Field((), "int64", 0, 2),
+    }  # fmt: skip
+    crossentropy = lambda **options: keras.losses.SparseCategoricalCrossentropy(from_logits=True, **options)
+    heads = {
+        "distance": lambda: Head("distance", keras.losses.MeanSquaredError, weight=0.5),
+        "origin": lambda: Head("origin", crossentropy, weight=2.0, metrics=[keras.metrics.SparseCategoricalAccuracy]),
+    }
+    task = MultiOutput(cars.cars, ["measures", "make"], heads, ADAM)
+    task.build(fields)
+    rng = np.random.default_rng(0)
+    batch = {
+        "measures": tf.constant(rng.normal(size=(3, 4)), tf.float32), "make": tf.one_hot([1, 2, 3], 20),
+        "distance": tf.constant([[1.0], [2.0], [3.0]]), "origin": tf.constant([0, 1, 2]), "valid": VALID,
+    }  # fmt: skip
+    losses, outputs = task.losses(batch, tf.constant([0, 0]))
+    squared = np.square(outputs["distance"].numpy()[:, 0] - [1, 2, 3])
+    logits = outputs["origin"].numpy()
+    entropy = np.log(np.exp(logits).sum(axis=1)) - logits[[0, 1, 2], [0, 1, 2]]
+    np.testing.assert_allclose(losses["loss"].values, (0.5 * squared + 2 * entropy) * VALID.numpy(), rtol=1e-4)
+    metrics = task.metrics()
+    task.update(metrics, batch, outputs)
+    assert float(metrics["origin/loss"].result()) == pytest.approx(entropy[:2].mean(), rel=1e-4)
+    assert metrics.keys() == {"distance/loss", "origin/loss", "origin/sparse_categorical_accuracy"}
+    with pytest.raises(UsageError, match="MultiOutput.heads are distance; the model puts out"):
+        MultiOutput(cars.cars, ["measures", "make"], {"distance": heads["distance"]}, ADAM).build(fields)

@@ -1,0 +1,71 @@
+"""Deep dreams (Mordvintsev, Olah and Tyka 2015,
+https://research.google/blog/inceptionism-going-deeper-into-neural-networks): a photo shows more and more of what a
+network sees in it.
+"""
+
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from trainer.errors import UsageError
+from trainer.tasks.picture import Picture, shifted
+
+
+class DeepDream(Picture):
+    """Maximises the mean square of the activations of some layers.
+
+    The same is asked for at several sizes of the picture at once ("octaves"), so that small and large things appear.
+    The usual program works through the sizes one after another. Here they are terms of one loss: every step is the same
+    program on the same variable, can be the last or the first after a restart, and the loss means the same throughout.
+
+    Args:
+      model, optimizer: see Picture.
+      layers: layer -> its weight.
+      octaves: at how many sizes.
+      ratio: of one size to the next.
+      jitter: the picture is shifted by up to so many pixels, at random, so that no pattern settles in the network's
+        grid.
+      x: the field of the photo.
+    """
+
+    def __init__(
+        self,
+        model: Callable,
+        optimizer: Callable,
+        layers: Mapping[str, float],
+        octaves: int = 3,
+        ratio: float = 1.4,
+        jitter: int = 16,
+        x: str = "x",
+    ):
+        super().__init__(model, optimizer, list(layers), [x])
+        if octaves < 1 or ratio <= 1.0 or jitter < 0:
+            raise UsageError(
+                f"DeepDream: octaves = {octaves}, ratio = {ratio}, jitter = {jitter}: give at least 1 octave, a ratio "
+                f"above 1, and a jitter of 0 or more"
+            )
+        self._weights, self._octaves, self._ratio, self._jitter = layers, octaves, ratio, jitter
+
+    def build(self, fields):
+        parts = super().build(fields)
+        height, width, _ = self.change.shape
+        if min(height, width) <= self._jitter:
+            raise UsageError(
+                f"DeepDream.jitter = {self._jitter} is too much for a photo of {height} x {width}: lower it"
+            )
+        self._sizes = [
+            (round(height / self._ratio**octave), round(width / self._ratio**octave)) for octave in range(self._octaves)
+        ]
+        if min(self._sizes[-1]) < 1:
+            raise UsageError(f"DeepDream.octaves = {self._octaves} leaves nothing of {height} x {width}: lower it")
+        return parts
+
+    def judge(self, images, batch, seed):
+        images, values = shifted(images, seed, self._jitter), 0.0
+        for size in self._sizes:
+            found = self.activations(tf.image.resize(images, size, antialias=True))
+            values -= sum(
+                weight * tf.reduce_mean(tf.square(found[name]), axis=(1, 2, 3))
+                for name, weight in self._weights.items()
+            )
+        return values / self._octaves

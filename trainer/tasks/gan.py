@@ -1,0 +1,115 @@
+"""Generative adversarial networks (Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661) for images of bytes."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from trainer.errors import UsageError
+from trainer.tasks.protocol import Loss, Objective, Parts
+
+
+class Gan:
+    """Two objectives in one step: the discriminator tells real from made images, the generator makes it fail.
+
+    Both gradients are taken at the same weights. The generator's loss is the non-saturating one of the paper.
+
+    Args:
+      generator: (noise, shape) -> a model from [n, noise] to images float32 [n, height, width, channels] in -1..1.
+      discriminator: shape -> a model from such images to logits [n, 1].
+      generator_optimizer, discriminator_optimizer: make Keras optimizers.
+      noise: how many random numbers an image is made from.
+      penalty: how much the gradient of the discriminator by real images counts (R1: Mescheder et al. 2018,
+        https://arxiv.org/abs/1801.04406); 0: not.
+      x: the field of the images.
+    """
+
+    def __init__(
+        self,
+        generator: Callable,
+        discriminator: Callable,
+        generator_optimizer: Callable,
+        discriminator_optimizer: Callable,
+        noise: int = 100,
+        penalty: float = 0.0,
+        x: str = "x",
+    ):
+        self._makers = generator, discriminator, generator_optimizer, discriminator_optimizer
+        self._noise, self._penalty, self._x = noise, penalty, x
+
+    def build(self, fields):
+        if self._x not in fields or len(fields[self._x].shape) not in (2, 3):
+            raise UsageError(
+                f"the task uses the field '{self._x}' as images; the data has: {', '.join(sorted(fields))}"
+            )
+        shape = fields[self._x].shape
+        self._shape = (*shape, 1) if len(shape) == 2 else shape
+        generator, discriminator, generator_optimizer, discriminator_optimizer = self._makers
+        self.generator, self.discriminator = generator(self._noise, self._shape), discriminator(self._shape)
+        made = self.generator(tf.zeros((1, self._noise)))
+        if made.shape != (1, *self._shape):
+            raise UsageError(
+                f"the generator makes images {list(made.shape[1:])} for images {list(self._shape)}: correct it"
+            )
+        self.discriminator(made)
+        return Parts(
+            [
+                Objective("discriminator", self.discriminator.trainable_variables, discriminator_optimizer()),
+                Objective("generator", self.generator.trainable_variables, generator_optimizer()),
+            ],
+            {"generator": self.generator, "discriminator": self.discriminator},
+        )
+
+    def _images(self, batch):
+        images = tf.cast(batch[self._x], tf.float32) / 127.5 - 1.0
+        return tf.reshape(images, (-1, *self._shape))
+
+    def _judged(self, images, training):
+        return tf.cast(self.discriminator(images, training=training)[:, 0], tf.float32)
+
+    def losses(self, batch, seed):
+        valid, real = batch["valid"], self._images(batch)
+        noise = tf.random.stateless_normal((tf.shape(valid)[0], self._noise), seed)
+        made = self.generator(noise, training=True)
+        with tf.GradientTape() as tape:
+            tape.watch(real)
+            on_real = self._judged(real, training=True)
+        on_made = self._judged(made, training=True)
+        discriminator = tf.nn.softplus(-on_real) + tf.nn.softplus(on_made)
+        if self._penalty:
+            slope = tape.gradient(on_real, real)
+            discriminator += 0.5 * self._penalty * tf.reduce_sum(tf.square(slope), axis=(1, 2, 3))
+        outputs = {"real": on_real, "made": on_made}
+        return {
+            "discriminator": Loss(discriminator * valid, valid),
+            "generator": Loss(tf.nn.softplus(-on_made) * valid, valid),
+        }, outputs
+
+    def outputs(self, batch):
+        """'real': what the discriminator says of the batch's images, logits; 'image': as many made ones, in 0..1."""
+        noise = tf.vectorized_map(
+            lambda number: tf.random.stateless_normal((self._noise,), tf.stack([number, tf.zeros_like(number)])),
+            batch["id"],
+        )
+        made = tf.cast(self.generator(noise, training=False), tf.float32)
+        real, fake = self._judged(self._images(batch), False), self._judged(made, False)
+        return {"real": real, "made": fake, "image": (made + 1.0) / 2.0}
+
+    def evaluate(self, batch, outputs):
+        valid = batch["valid"]
+        return {
+            "discriminator": Loss((tf.nn.softplus(-outputs["real"]) + tf.nn.softplus(outputs["made"])) * valid, valid),
+            "generator": Loss(tf.nn.softplus(-outputs["made"]) * valid, valid),
+        }
+
+    def metrics(self):
+        return {name: keras.metrics.Mean(name) for name in ("real_found", "made_found")}
+
+    def update(self, metrics, batch, outputs):
+        for name, right in (("real", outputs["real"] > 0), ("made", outputs["made"] < 0)):
+            metrics[f"{name}_found"].update_state(tf.cast(right, tf.float32), sample_weight=batch["valid"])
+
+    def samples(self, batch, seed):
+        """'made': images of noise that is always the same, so that one can watch them become better."""
+        noise = tf.random.stateless_normal((64, self._noise), (0, 0))
+        return {"images/made": (tf.cast(self.generator(noise, training=False), tf.float32) + 1.0) / 2.0}

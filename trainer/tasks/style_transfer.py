@@ -1,0 +1,69 @@
+"""Style transfer (Gatys, Ecker and Bethge 2015, https://arxiv.org/abs/1508.06576): a photo, painted like a painting."""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from trainer.tasks.picture import Picture, variation
+
+
+class StyleTransfer(Picture):
+    """Minimises content + style_weight * style + variation_weight * variation.
+
+        content    sum (F - P)^2 / sum P^2      F, P: activations of the picture and of the photo, at one layer
+        style      sum (G - A)^2 / sum A^2      G, A: Gram matrices of the picture and of the painting, mean over layers
+        variation  the mean distance between neighbouring pixels, of 255
+
+    A Gram matrix holds the mean products of pairs of filters, over all places. The paper takes plain sums of squares,
+    and scales its network such that activations have a mean of one; relative errors do for any network.
+
+    Args:
+      model, optimizer: see Picture.
+      content: the layer that is to show the same as in the photo.
+      style: the layers that are to show the same textures as in the painting.
+      style_weight, variation_weight: how much these count.
+      x: the field of the photo.
+      painting: the field of the painting, of any size.
+    """
+
+    def __init__(
+        self,
+        model: Callable,
+        optimizer: Callable,
+        content: str,
+        style: Sequence[str],
+        style_weight: float,
+        variation_weight: float,
+        x: str = "x",
+        painting: str = "painting",
+    ):
+        super().__init__(model, optimizer, [content, *style], [x, painting])
+        self._content, self._style = content, style
+        self._style_weight, self._variation_weight, self._x, self._painting = (
+            style_weight,
+            variation_weight,
+            x,
+            painting,
+        )
+
+    def judge(self, images, batch, seed):
+        found, photo, painting = (
+            self.activations(each)
+            for each in (images, tf.cast(batch[self._x], tf.float32), tf.cast(batch[self._painting], tf.float32))
+        )
+        content = _error(found[self._content], photo[self._content])
+        style = sum(_error(_gram(found[name]), _gram(painting[name])) for name in self._style) / len(self._style)
+        return content + self._style_weight * style + self._variation_weight * variation(images)
+
+
+def _error(found, wanted):
+    """Of each example, relative to what is wanted: [n]."""
+    axes = list(range(1, len(found.shape)))
+    wanted = tf.stop_gradient(wanted)
+    return tf.reduce_sum(tf.square(found - wanted), axes) / tf.reduce_sum(tf.square(wanted), axes)
+
+
+def _gram(activations):
+    """From [n, height, width, filters] to [n, filters, filters]."""
+    flat = tf.reshape(activations, (-1, activations.shape[1] * activations.shape[2], activations.shape[3]))
+    return tf.matmul(flat, flat, transpose_a=True) / tf.cast(tf.shape(flat)[1], tf.float32)
