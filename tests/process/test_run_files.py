@@ -1,7 +1,12 @@
 """Every run file trains, under the overlay that makes it short, and reports what the contract promises."""
 
+import json
+import pydoc_data.topics
+
+import numpy as np
 import pytest
 import reading
+import tensorflow as tf
 from running import CHECKOUT
 
 pytestmark = pytest.mark.process
@@ -10,11 +15,39 @@ KINDS = {"startup", "compilation", "stepping", "data", "evaluation", "checkpoint
 FILES = sorted(path.name for path in (CHECKOUT / "gin" / "runs").glob("*.gin"))
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Where a command is given: a folder `data` has small ones of the files that no package brings."""
+    folder = tmp_path_factory.mktemp("place")
+    random = np.random.default_rng(0)
+    for number in range(9):
+        (folder / "data" / "emoji" / str(number)).mkdir(parents=True)
+    pictures = [f"emoji/{number % 9}/{number}.png" for number in range(90)]
+    photos = [
+        "chelsea.png",
+        "coffee.png",
+        "butterfly.jpg",
+        "starry_night.jpg",
+        "china.jpg",
+        "astronaut.png",
+        "flower.jpg",
+    ]
+    (folder / "data" / "photos").mkdir()
+    for name in (*pictures, *(f"photos/{photo}" for photo in photos)):
+        image = random.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+        encode = tf.io.encode_jpeg if name.endswith(".jpg") else tf.io.encode_png
+        (folder / "data" / name).write_bytes(encode(image).numpy())
+    words = {word: random.normal(size=102).tolist() for word in ("the", "film", "good", "bad")}
+    (folder / "data" / "vectors.json").write_text(json.dumps({"words": [], "vectors": words}))
+    (folder / "data" / "bible.txt").write_text("".join(pydoc_data.topics.topics.values())[:50_000])
+    return folder
+
+
 @pytest.mark.parametrize("name", FILES)
-def test_a_run_file_trains(convoy, tmp_path, name):
+def test_a_run_file_trains(convoy, place, tmp_path, name):
     run_dir = tmp_path / "run"
     files = (f"--gin_file=runs/{name}", "--gin_file=overlays/tiny.gin")
-    result = convoy(*files, f"--run_dir={run_dir}", cwd=tmp_path)
+    result = convoy(*files, f"--run_dir={run_dir}", cwd=place)
     assert result.code == 0, result.err
     report = reading.report(run_dir)
     assert report.keys() >= {

@@ -1,0 +1,255 @@
+"""Runs every program of the tutorial in full, and compares what it reaches with what it must reach.
+
+    python -m benchmarks.tutorial FOLDER [NAME …]
+
+FOLDER takes the runs, FOLDER/NAME each; a run that is finished there is not trained again. Prints a table, a row a
+program as it ends, writes it to FOLDER/tutorial.md, and ends with 1 if one of them misses. To be given where
+benchmarks.tutorial_data has put data/. On two cores all of it takes about an hour.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Found(NamedTuple):
+    """What a program has come to, in words, and whether that is enough."""
+
+    reached: str
+    enough: bool
+
+
+class Program(NamedTuple):
+    """A row of the table.
+
+    must: what it must reach, in words.
+    judge: given the folder of all runs, says what it has reached; what it needs besides the run it makes itself.
+    """
+
+    name: str
+    must: str
+    judge: Callable[[Path], Found]
+
+
+def trainer(name: str, run_dir: Path, *flags: str) -> None:
+    """Runs a run file to its end; raises CalledProcessError with what it said if that fails."""
+    _call("trainer.main", f"--gin_file=runs/{name}.gin", f"--run_dir={run_dir}", *flags)
+
+
+def _call(module: str, *flags: str) -> None:
+    search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    subprocess.run(
+        [sys.executable, "-m", module, *flags], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": search},
+    )  # fmt: skip
+
+
+def report(run_dir: Path) -> dict[str, Any]:
+    return json.loads((run_dir / "report.json").read_text())
+
+
+def metric(name: str, key: str, least: float | None = None, most: float | None = None) -> Program:
+    """A program that must bring one metric to a bound."""
+
+    def judge(folder: Path) -> Found:
+        trainer(name, folder / name)
+        value = report(folder / name)["metrics"][key]
+        return Found(f"{value:.4g}", value >= least if least is not None else value <= (most or 0.0))
+
+    bound = f">= {least:g}" if least is not None else f"<= {most:g}"
+    return Program(name, f"{key} {bound}", judge)
+
+
+def scalars(run_dir: Path, part: str, tag: str) -> np.ndarray:
+    """What TensorBoard shows of a run."""
+    from trainer.curves import scalars as read
+
+    return read(run_dir)[part][tag][1]
+
+
+def _regularized(folder: Path) -> Found:
+    plain = [f"--gin_param=regularized.regularized.{name} = 0.0" for name in ("l1", "l2", "dropout")]
+    plain.append("--gin_param=regularized.regularized.batch_normalization = False")
+    trainer("mnist_regularized", folder / "mnist_regularized")
+    trainer("mnist_regularized", folder / "mnist_regularized_plain", *plain)
+    best = [
+        min(scalars(folder / name, "eval/validation", "cross_entropy"))
+        for name in ("mnist_regularized", "mnist_regularized_plain")
+    ]
+    return Found(f"{best[0]:.3f} against {best[1]:.3f}", best[0] < best[1])
+
+
+def _kfold(folder: Path) -> Found:
+    flags = ["--folds=10", "--at_once=2", "--gin_file=runs/titanic_kfold.gin"]
+    _call("launch.sweep", f"--run_dir={folder / 'titanic_kfold'}", *flags)
+    folds = json.loads((folder / "titanic_kfold" / "sweep.json").read_text()).values()
+    areas = [fold["test/auc"] for fold in folds]
+    return Found(f"AUC {np.mean(areas):.3f}, deviation {np.std(areas, ddof=1):.3f}", len(areas) == 10)
+
+
+def _multi_io(folder: Path) -> Found:
+    trainer("functional_multi_io", folder / "functional_multi_io")
+    losses = {head: scalars(folder / "functional_multi_io", "eval", f"{head}/loss") for head in ("distance", "origin")}
+    said = ", ".join(f"{head} {values[0]:.3g} to {values[-1]:.3g}" for head, values in losses.items())
+    return Found(said, all(values[-1] < values[0] for values in losses.values()))
+
+
+def _emoji(folder: Path) -> Found:
+    trainer("emoji_augment", folder / "emoji_augment")
+    counts = [len(list(kind.glob("*.png"))) for kind in Path("data/emoji").iterdir()]
+    value, majority = report(folder / "emoji_augment")["metrics"]["test/accuracy"], max(counts) / sum(counts)
+    return Found(f"{value:.3f}, majority {majority:.3f}", value >= majority + 0.2)
+
+
+def _beats(name: str, other: str) -> Program:
+    def judge(folder: Path) -> Found:
+        for each in (other, name):
+            trainer(each, folder / each)
+        mine, theirs = (report(folder / each)["metrics"]["test/accuracy"] for each in (name, other))
+        return Found(f"{mine:.3f} against {theirs:.3f}", mine > theirs)
+
+    return Program(name, f"beats {other}", judge)
+
+
+def _weather(folder: Path) -> Found:
+    from trainer.data.sources import samples, windows
+
+    trainer("weather_gru", folder / "weather_gru")
+    path = samples.file("vega_datasets", "_data/seattle-weather.csv")
+    series = samples.column(path, ["precipitation", "temp_max", "temp_min", "wind"])
+    test = windows.splits(lambda: series, past=14, target=1).test
+    assert test is not None
+    held_out = test.read(np.arange(len(test)))
+    naive = float(np.mean(np.square(held_out["x"].numpy()[:, -1, 1] - held_out["y"].numpy())))
+    value = report(folder / "weather_gru")["metrics"]["test/loss"]
+    return Found(f"{value:.4f} squared against {naive:.4f}", value < naive)
+
+
+def _gan(folder: Path) -> Found:
+    trainer("gan", folder / "gan")
+    trainer("gan", folder / "gan", "--mode=predict")
+    trainer("mnist_cnn", folder / "mnist_cnn")
+    with np.load(folder / "gan" / "predictions.npz") as made:
+        np.savez(folder / "made.npz", x=np.round(made["image"][..., 0] * 255).astype(np.uint8))
+    flags = [f"--input={folder / 'made.npz'}", f"--output={folder / 'judged.npz'}"]
+    trainer("mnist_cnn", folder / "mnist_cnn", "--mode=predict", *flags)
+    with np.load(folder / "judged.npz") as judged:
+        logits = judged["output"] - judged["output"].max(axis=1, keepdims=True)
+    sure = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).max(axis=1) > 0.8
+    return Found(f"sure of {sure.mean():.2f} of {len(sure):,}", bool(sure.mean() > 0.5))
+
+
+def _falls(name: str, times: float) -> Program:
+    def judge(folder: Path) -> Found:
+        trainer(name, folder / name)
+        losses = scalars(folder / name, "train", "loss")
+        return Found(f"{losses[0]:.4g} to {losses[-1]:.4g}", bool(losses[-1] * times <= losses[0]))
+
+    return Program(name, f"loss falls {times:g}-fold", judge)
+
+
+# Of each photo: the rows and columns between which the object is, as shares of height and width.
+_OBJECTS = {"cat": (0, 1, 0.1, 0.75), "coffee": (0.05, 0.9, 0.12, 0.8), "butterfly": (0.2, 0.85, 0, 1)}
+
+
+def _explain(folder: Path) -> Found:
+    trainer("explain", folder / "explain")
+    trainer("explain", folder / "explain", "--mode=predict")
+    found = {}
+    with np.load(folder / "explain" / "predictions.npz") as outputs:
+        for name, (top, bottom, left, right) in _OBJECTS.items():
+            heat = outputs[f"{name}_heat"][0]
+            rows = (np.arange(heat.shape[0]) + 0.5) / heat.shape[0]
+            columns = (np.arange(heat.shape[1]) + 0.5) / heat.shape[1]
+            inside = ((rows > top) & (rows < bottom))[:, None] & ((columns > left) & (columns < right))
+            found[name] = heat[inside].sum() / heat.sum(), inside.mean()
+    said = ", ".join(f"{name} {share:.2f} in {area:.2f} of the area" for name, (share, area) in found.items())
+    return Found(said, all(share > area and share > 0.75 for share, area in found.values()))
+
+
+# Of each word, others that one would expect to be near it.
+_NEIGHBOURS = {
+    "excellent": {"superb", "outstanding", "perfect", "brilliant", "wonderful", "terrific", "fantastic", "great"},
+    "terrible": {"horrible", "awful", "bad", "dreadful", "worst", "lousy", "atrocious", "poor"},
+    "actor": {"actress", "actors", "starring", "starred", "role", "star", "performer"},
+}
+
+
+def _projector(folder: Path) -> Found:
+    trainer("embedding_projector", folder / "embedding_projector")
+    shown = folder / "embedding_projector" / "tensorboard" / "train"
+    words = (shown / "meta.tsv").read_text().splitlines()
+    vectors = np.loadtxt(shown / "vecs.tsv", delimiter="\t")
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    near = {}
+    for word in _NEIGHBOURS:
+        order = np.argsort(-(vectors @ vectors[words.index(word)]))
+        near[word] = [words[i] for i in order[1:4]]
+    said = "; ".join(f"{word}: {', '.join(others)}" for word, others in near.items())
+    return Found(said, all(set(others) & _NEIGHBOURS[word] for word, others in near.items()))
+
+
+PROGRAMS = [
+    metric("mnist_mlp", "test/accuracy", least=0.975),
+    metric("mnist_cnn", "test/accuracy", least=0.985),
+    Program("mnist_regularized", "lower validation loss than plain", _regularized),
+    metric("mnist_separable", "test/accuracy", least=0.98),
+    metric("titanic", "test/auc", least=0.80),
+    Program("titanic_kfold", "mean and deviation of 2 x 5 folds", _kfold),
+    Program("functional_multi_io", "both losses fall", _multi_io),
+    Program("emoji_augment", "20 points above the majority", _emoji),
+    _beats("transfer_features", "emoji_augment"),
+    _beats("transfer_frozen", "transfer_features"),
+    _beats("finetune", "transfer_frozen"),
+    metric("imdb_embedding", "test/accuracy", least=0.83),
+    metric("imdb_glove", "test/accuracy", least=0.80),
+    metric("imdb_lstm", "test/accuracy", least=0.83),
+    metric("imdb_gru_bidirectional", "test/accuracy", least=0.83),
+    metric("imdb_conv1d", "test/accuracy", least=0.83),
+    Program("weather_gru", "beats the naive guess", _weather),
+    metric("digits_ctc", "test/exact", least=0.65),
+    metric("text_lstm", "test/loss", most=1.6),
+    metric("vae", "test/loss", most=110),
+    Program("gan", "a classifier is sure (> 0.8) of most", _gan),
+    _falls("deepdream", 5),
+    _falls("style_transfer", 5),
+    Program("explain", "heat on the object in three photos", _explain),
+    Program("embedding_projector", "sensible neighbours", _projector),
+]
+
+
+def main(folder: Path, names: Sequence[str]) -> int:
+    """Runs the named programs, or all; returns the exit status."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = ["| run | must reach | reached | |", "| --- | --- | --- | --- |"]
+    print("\n".join(rows), flush=True)
+    missed = False
+    for program in PROGRAMS:
+        if names and program.name not in names:
+            continue
+        try:
+            found = program.judge(folder)
+        except subprocess.CalledProcessError as error:
+            found = Found(f"failed: {error.stderr.strip().splitlines()[-1] if error.stderr.strip() else error}", False)
+        missed |= not found.enough
+        rows.append(f"| {program.name} | {program.must} | {found.reached} | {'yes' if found.enough else '**no**'} |")
+        print(rows[-1], flush=True)
+    (folder / "tutorial.md").write_text("\n".join(rows) + "\n")
+    return int(missed)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="takes the runs")
+    parser.add_argument("names", nargs="*", help="programs; default: all")
+    options = parser.parse_args()
+    sys.exit(main(options.folder.absolute(), options.names))
