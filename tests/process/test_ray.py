@@ -100,31 +100,27 @@ def test_workers_that_hang_are_named_and_made_up_for(ray, whole, tmp_path):
     late = ("--gin_file=hanging.gin", "--gin_param=monitor.Limits.silence = 11")
     run = ray(run_dir, *user_code.LONG, *cluster.TWO, *late, HANG_IN=str(asked))
 
-    def named(number, rank, phases, since):
-        found = run.wait_for(r"^worker (\d) .* since \d+ s,.* in phase (\w+), after [\d,]+ steps .*: ended", number)
-        assert found and found[1] == str(rank) and found[2] in phases, run.output
-        assert time.monotonic() - since < 20
+    def named(number, rank, phases):
+        found = run.wait_for(r"^worker (\d) .* since (\d+) s,.* in phase (\w+), after [\d,]+ steps .*: ended", number)
+        assert found and found[1] == str(rank) and found[3] in phases, run.output
+        assert int(found[2]) < 20  # as the driver counts: reading the stacks of a busy machine takes time of its own
 
     run.wait_for_step(60)
     run.kill_worker(1, signal.SIGSTOP)
-    named(1, 1, KINDS, time.monotonic())  # whichever it was in
+    named(1, 1, KINDS)  # whichever it was in
 
     assert run.wait_for("attempt 2$"), run.output
     run.wait_for_step(run.step() + 2)
     (asked / "read_1").touch()  # once what is there already is used up
-    step, since = run.step(), time.monotonic()
-    while not run.find(": ended", 2) and run.process.poll() is None:
-        time.sleep(0.01)
-        if run.step() > step:
-            step, since = run.step(), time.monotonic()
-    named(2, 1, ["data"], since)
+    named(2, 1, ["data"])
+    step = run.step()
     assert run.wait_for(r"^  .*endless \(")
     (asked / "read_1").unlink()
 
     assert run.wait_for("attempt 3$"), run.output
     run.wait_for_step(step + 20)
     (asked / "step_0").touch()
-    named(3, 0, ["stepping"], time.monotonic())
+    named(3, 0, ["stepping"])
     assert run.wait_for(r"^  .*asleep \(")
     (asked / "step_0").unlink()
 
