@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUN_DIR ?= runs/mnist_small
 # A file of tests stays in one process, which shares what is dear to make; two files at a time keep two cores busy.
 # Without ray the tests of clusters are skipped, and say so.
-EXTRAS ?= samples,text,tutorial,ray,dev
+EXTRAS ?= samples,text,tfds,tutorial,ray,dev
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: train test check tutorial tensorboard

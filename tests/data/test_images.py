@@ -65,7 +65,7 @@ def test_any_kind_of_image_becomes_one_kind(tmp_path, stored, expected, channels
 
 def test_what_does_not_fit_into_memory_is_read_when_it_is_asked_for(folder, monkeypatch):
     resident = read(images.folders(str(folder), size=(5, 5)).train)
-    monkeypatch.setattr(images, "_RESIDENT_BYTES", 100)
+    monkeypatch.setattr(images, "RESIDENT_BYTES", 100)
     source = images.folders(str(folder), size=(5, 5)).train
     assert isinstance(source, images.Files)
     for name, array in read(source).items():
@@ -75,7 +75,7 @@ def test_what_does_not_fit_into_memory_is_read_when_it_is_asked_for(folder, monk
 @pytest.mark.parametrize("resident", [True, False])
 def test_a_broken_image_is_named_or_skipped_and_counted(folder, monkeypatch, resident):
     if not resident:
-        monkeypatch.setattr(images, "_RESIDENT_BYTES", 100)
+        monkeypatch.setattr(images, "RESIDENT_BYTES", 100)
     good = (folder / "dark" / "0.png").read_bytes()
     (folder / "dark" / "0.png").write_bytes(good[: len(good) // 2])
     (folder / "light" / "3.png").write_bytes(b"")

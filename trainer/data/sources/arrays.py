@@ -4,6 +4,7 @@ A batch is one gather. Values stay in the type they have (images as uint8), beca
 is what a small model waits for; models rescale. Nothing here downloads.
 """
 
+import math
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from trainer.errors import UsageError
 
 # What NumPy and TensorFlow both hold, as NumPy calls it.
 _DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split())
+# Of data that is decoded once, when it is opened; more would take the memory of what is trained.
+RESIDENT_BYTES = 1 << 30
 
 
 class Arrays:
@@ -100,6 +103,23 @@ def as_source(
     if hasattr(data, "read") and hasattr(data, "fields"):
         return data
     raise UsageError(f"{name} must be a dict of arrays, a pair (x, y) or a source; got {type(data).__name__}")
+
+
+def resident(source: Source, name: str) -> Source:
+    """Returns all examples of a source as arrays, if they fit into memory (RESIDENT_BYTES); else the source itself.
+
+    Raises:
+      UsageError: an example cannot be read.
+    """
+    size = sum(math.prod(field.shape) * np.dtype(field.dtype).itemsize for field in source.fields.values())
+    if size * len(source) > RESIDENT_BYTES:
+        return source
+    read = tf.function(source.read, input_signature=[tf.TensorSpec([None], tf.int64)])
+    try:
+        parts = [read(indices) for indices in tf.data.Dataset.range(len(source)).batch(1024)]
+    except tf.errors.OpError as error:
+        raise UsageError(f"{name}: an example cannot be read: {error.message.splitlines()[0]}") from error
+    return Arrays({key: np.concatenate([part[key].numpy() for part in parts]) for key in source.fields}, name=name)
 
 
 def splits(

@@ -12,13 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.data.source import Field, Source, Splits
-from trainer.data.sources.arrays import Arrays
+from trainer.data.sources.arrays import RESIDENT_BYTES, Arrays
 from trainer.data.splits import Subset
 from trainer.errors import UsageError
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
-# Decoded on the host at once; more would take the memory of what is trained.
-_RESIDENT_BYTES = 1 << 30
 _SPLITS = ("train", "validation", "test")
 
 
@@ -198,7 +196,7 @@ def _held_out(classes: dict[str, list[str]], test: float, seed: int) -> dict[str
 def _opened(files: Files, labels: np.ndarray, broken: str, name: str) -> tuple[Source, list[str]]:
     """The source to train on, and the files that were left out."""
     size = math.prod(files.fields["x"].shape)
-    resident = len(files) * size <= _RESIDENT_BYTES
+    resident = len(files) * size <= RESIDENT_BYTES
     if not resident and broken == "refuse":
         return files, []  # to decode them all beforehand would take as long as an epoch, at each start
     images = np.empty((len(files) if resident else 0, *files.fields["x"].shape), np.uint8)

@@ -7,7 +7,7 @@ checksum of the length (uint32), the bytes, a checksum of the bytes (uint32), al
 import glob
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,36 +19,28 @@ from trainer.errors import UsageError
 _HEADER, _FOOTER = 12, 4
 
 
-class Records:
-    """The records of some files, each a tf.train.Example.
+class Files:
+    """The records of some files as bytes, by number; it goes on from one file to the next.
 
     Args:
-      paths: the files; a record's number goes on from one to the next.
-      features: name -> (shape, dtype); numbers, or 'string' for the bytes of an image.
+      paths: the files.
 
     Raises:
-      UsageError: a file ends within a record, or is none of TFRecords; or the first record lacks these features.
+      UsageError: a file ends within a record, or is none of TFRecords.
     """
 
-    def __init__(self, paths: list[str], features: Mapping[str, tuple[tuple[int, ...], str]]):
+    def __init__(self, paths: Sequence[str]):
         self._maps = [_map(path) for path in paths]
         offsets = [_offsets(data, path) for data, path in zip(self._maps, paths, strict=True)]
         self._file = np.repeat(np.arange(len(paths)), [len(each) for each in offsets])
         self._offsets = np.concatenate(offsets)
-        self.fields = {name: Field(tuple(shape), dtype) for name, (shape, dtype) in features.items()}
-        self._spec = {name: tf.io.FixedLenFeature(shape, _stored(dtype)) for name, (shape, dtype) in features.items()}
-        if len(self):
-            try:
-                self._parse(tf.constant(self._records(np.zeros(1, np.int64))))
-            except tf.errors.OpError as error:
-                raise UsageError(f"{paths[0]}: {error.message.splitlines()[0]}; correct the features") from None
 
     def __len__(self) -> int:
         return len(self._offsets)
 
-    def read(self, indices: tf.Tensor) -> dict[str, tf.Tensor]:
-        records = tf.numpy_function(self._records, [indices], tf.string)
-        return self._parse(tf.ensure_shape(records, [None]))
+    def read(self, indices: tf.Tensor) -> tf.Tensor:
+        """The records `indices` (int64 [n]): strings [n]."""
+        return tf.ensure_shape(tf.numpy_function(self._records, [indices], tf.string), [None])
 
     def _records(self, indices: np.ndarray) -> np.ndarray:
         return np.array([self._record(index) for index in indices], object)
@@ -58,8 +50,33 @@ class Records:
         (length,) = struct.unpack_from("<Q", data, offset)
         return data[offset + _HEADER : offset + _HEADER + length]
 
-    def _parse(self, records: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = tf.io.parse_example(records, self._spec)
+
+class Examples:
+    """The records of some files, each a tf.train.Example.
+
+    Args:
+      paths: the files.
+      features: name -> (shape, dtype); numbers, or 'string' for the bytes of an image.
+
+    Raises:
+      UsageError: see Files; or the first record lacks these features.
+    """
+
+    def __init__(self, paths: Sequence[str], features: Mapping[str, tuple[tuple[int, ...], str]]):
+        self._files = Files(paths)
+        self.fields = {name: Field(tuple(shape), dtype) for name, (shape, dtype) in features.items()}
+        self._spec = {name: tf.io.FixedLenFeature(shape, _stored(dtype)) for name, (shape, dtype) in features.items()}
+        if len(self):
+            try:
+                self.read(tf.zeros(1, tf.int64))
+            except tf.errors.OpError as error:
+                raise UsageError(f"{paths[0]}: {error.message.splitlines()[0]}; correct the features") from None
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def read(self, indices: tf.Tensor) -> dict[str, tf.Tensor]:
+        parsed = tf.io.parse_example(self._files.read(indices), self._spec)
         return {name: tf.cast(parsed[name], field.dtype) for name, field in self.fields.items()}
 
 
@@ -72,13 +89,13 @@ def splits(
     """Returns the records of files, each split given by a pattern such as 'data/train-*.tfrecord'.
 
     Args:
-      features: see Records.
+      features: see Examples.
 
     Raises:
-      UsageError: a pattern matches no file; or see Records.
+      UsageError: a pattern matches no file; or see Examples.
     """
     patterns = {"train": train, "validation": validation, "test": test}
-    return Splits.of({name: Records(_files(each), features) for name, each in patterns.items() if each})
+    return Splits.of({name: Examples(_files(each), features) for name, each in patterns.items() if each})
 
 
 def write(source: Source, path: str, shards: int = 1) -> list[str]:

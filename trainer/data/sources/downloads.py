@@ -1,0 +1,97 @@
+"""Files that are fetched from the network once, by their address, and are what their checksum says."""
+
+import contextlib
+import fcntl
+import hashlib
+import shutil
+import tarfile
+import urllib.parse
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+
+from trainer.errors import UsageError
+
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+
+def file(url: str, sha256: str, folder: str = "~/.keras/datasets", unpack: bool = False) -> str:
+    """Returns the path of a file, or of the folder that an archive is unpacked to. What is there already is used.
+
+    Of several processes of one machine the first fetches it (keras.utils.get_file), the others wait.
+
+    Args:
+      url: https://…, or file://… for a copy on a shared mount.
+      sha256: of the file, 64 hexadecimal digits: another file must not become another run in silence.
+      folder: where it is kept.
+      unpack: a .zip or .tar file: into a folder beside it, of its name without the ending.
+
+    Raises:
+      UsageError: it cannot be fetched, is not the one that was meant, or no archive.
+    """
+    name = Path(urllib.parse.urlsplit(url).path).name
+    if not name:
+        raise UsageError(f"file.url = '{url}': an address that ends with the name of a file is needed")
+    if len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef"):
+        raise UsageError(f"file.sha256 = '{sha256}': give the 64 digits that `sha256sum {name}` prints")
+    ending = next((ending for ending in _ARCHIVES if name.endswith(ending)), "")
+    if unpack and not ending:
+        raise UsageError(f"file.unpack: {name} is no archive of a kind that is known here ({', '.join(_ARCHIVES)})")
+    root = Path(folder).expanduser().absolute()
+    path = root / name
+    with one_at_a_time(root / f".{name}.lock"):
+        if not path.exists():
+            _fetch(url, sha256, path)
+        elif (found := _sha256(path)) != sha256.lower():
+            raise UsageError(
+                f"{path} is there, and is another file: its sha256 is {found}; remove it, or correct sha256"
+            )
+        if not unpack:
+            return str(path)
+        target = root / f"{name.removesuffix(ending)}-{sha256[:8]}"
+        if not target.exists():
+            _unpack(path, target)
+        return str(target)
+
+
+@contextlib.contextmanager
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Within this context, no other process of this machine is in one of the same file."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(url: str, sha256: str, path: Path) -> None:
+    part = path.with_name(f"part.{path.name}")  # what was fetched by half is not taken for the whole the next time
+    try:
+        keras.utils.get_file(part.name, url, cache_dir=str(path.parent), cache_subdir="", force_download=True)
+    except Exception as error:  # get_file wraps what the network raises into a bare Exception
+        raise UsageError(
+            f"{url} cannot be fetched ({error}). On a machine without a network copy the file to {path}"
+        ) from error
+    found = _sha256(part)
+    if found != sha256.lower():
+        part.unlink()
+        raise UsageError(
+            f"{url} is not the file that is meant: its sha256 is {found}, not {sha256}: correct one of them"
+        )
+    part.rename(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    part = target.with_name(f"part.{target.name}")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        shutil.unpack_archive(archive, part)
+    except (shutil.ReadError, tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        raise UsageError(f"{archive} cannot be unpacked: {error}") from error
+    part.rename(target)  # whole or not at all
