@@ -30,6 +30,23 @@ def test_another_configuration(convoy, finished):
            says=["Supervised.model: was @digits.network, is now @trainer.models.mlp.mlp"])  # fmt: skip
 
 
+def test_what_an_action_does_to_the_learning_rate(convoy, folder, tmp_path):
+    """Other actions may come and go, but this one alters the arithmetic."""
+    plateau = folder / "plateau.gin"
+    plateau.write_text(
+        "from __gin__ import dynamic_registration\nfrom trainer import experiment\n"
+        "from trainer.actions import reduce_on_plateau\ninclude 'digits.gin'\n"
+        "experiment.run.more_actions = [@reduce_on_plateau.ReduceOnPlateau]\n"
+        "reduce_on_plateau.ReduceOnPlateau.monitor = 'test/loss'\n"
+    )
+    command = (f"--gin_file={plateau}", *user_code.SHORT[1:], f"--run_dir={tmp_path / 'run'}")
+    assert convoy(*command).code == 0
+    refuse(convoy, *command[:-1], "--gin_param=reduce_on_plateau.ReduceOnPlateau.factor = 0.5",
+           run_dir=tmp_path / "run", lines=3, says=["factor: was 0.1, is now 0.5"])  # fmt: skip
+    refuse(convoy, *command[:-1], "--gin_param=experiment.run.more_actions = []", run_dir=tmp_path / "run", lines=4,
+           says=["more_actions: was [@trainer.actions.reduce_on_plateau.ReduceOnPlateau], is now []"])  # fmt: skip
+
+
 def test_allow_config_change(convoy, copy):
     command = (*user_code.SHORT, "--gin_param=LEARNING_RATE = 0.5", "--gin_param=EPOCHS = 2")
     refuse(convoy, *command, run_dir=copy, lines=3, says=["learning_rate"])

@@ -16,7 +16,7 @@ FREE = (
     "launch.*",
     "trainer.strategies.*",
     "trainer.actions.*",
-    "!trainer.actions.plateau.*",
+    "!trainer.actions.reduce_on_plateau.*",
     "trainer.checkpoints.*",
     "trainer.experiment.run.strategy",
     "trainer.experiment.run.faults",
