@@ -115,6 +115,7 @@ def run(
     warm_start: Callable[[], Callable[[Parts, Mapping[str, Field]], str]] | None = None,
     freezes: Sequence[Callable[[], Freeze]] = (),
     actions: Sequence[Callable[[Context], Action]] = (),
+    more_actions: Sequence[Callable[[Context], Action]] = (),
     faults: Sequence[Callable[[Context], Action]] = (),
     steps_per_loop: int = 1000,
 ) -> int:
@@ -135,7 +136,9 @@ def run(
       warm_start: returns what gives a new run its weights: called with the task's parts and the fields of the data, it
         returns a line on what it did.
       freezes: each returns a rule on layers that stay as they are; where two meet, the later counts.
-      faults, actions: each returns an action, given the context; they act in this order. Faults fail on purpose.
+      actions, more_actions: each returns an action, given the context; the first are those that every run has. Who acts
+        first is up to their turns.
+      faults: actions that fail on purpose.
       steps_per_loop: upper bound of the steps in one host call.
 
     Raises:
@@ -174,7 +177,7 @@ def run(
     total_steps = steps or (epochs or 0) * order.steps_per_epoch
     experiment = Experiment(
         invocation, books, chosen, ranks, splits, notes, order, layout, step, evaluator,
-        [*faults, *releases, *actions], total_steps, steps_per_loop,
+        [*faults, *releases, *actions, *more_actions], total_steps, steps_per_loop,
     )  # fmt: skip
     return MODES[invocation.mode](experiment)
 

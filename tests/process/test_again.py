@@ -22,6 +22,18 @@ def test_its_own_config_gin_repeats_it(convoy, finished, tmp_path):
     assert (tmp_path / "other" / "config.gin").read_text() == (finished / "config.gin").read_text()
 
 
+def test_the_order_of_the_actions_in_a_list_is_no_matter(convoy, finished, tmp_path):
+    """A checkpoint that was listed before an evaluation would lose that it was made."""
+    backwards = ", ".join(f"@{name}" for name in (
+        "checkpoint.Checkpoint", "stop.Stop", "straggler.Straggler", "progress.Progress", "log.Log", "show.Show",
+        "evaluate.Evaluate", "non_finite.NonFinite",
+    ))  # fmt: skip
+    command = (*user_code.SHORT, f"--gin_param=experiment.run.actions = [{backwards}]", f"--run_dir={tmp_path / 'run'}")
+    done = convoy(*command)
+    assert done.code == 0, done.err
+    reading.require_equal(finished, tmp_path / "run")
+
+
 def test_what_a_damaged_checkpoint_held_is_trained_again(convoy, finished, tmp_path):
     run_dir = tmp_path / "run"
     command = (*user_code.SHORT, "--gin_param=CHECKPOINT_EVERY = 2", f"--run_dir={run_dir}")

@@ -68,7 +68,7 @@ PARAMS = {
     "a data file that is missing": (["arrays.splits.train = @digits.missing"], ["FileNotFoundError", "digits.py:"]),
     "a monitor that is not there": (
         [
-            "experiment.run.actions = [@evaluate.Evaluate, @early_stopping.EarlyStopping]",
+            "experiment.run.more_actions = [@early_stopping.EarlyStopping]",
             "early_stopping.EarlyStopping.monitor = 'test/los'",
         ],
         ["monitor = 'test/los'", "there are: test/loss, test/accuracy"],

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from trainer.actions.action import Action
+from trainer.actions.action import Action, Turn
 from trainer.data import pipeline
 from trainer.data.source import Splits
 from trainer.data.sources import arrays
@@ -146,6 +146,8 @@ class Faulty(keras.Model):
 class Trace(Action):
     """Prints the step of every boundary. The environment may make it wait there, or end the process."""
 
+    turn = Turn.GUARD
+
     def __init__(self, context):
         pass
 
@@ -173,6 +175,7 @@ from trainer.actions import evaluate
 from trainer.actions import log
 from trainer.actions import non_finite
 from trainer.actions import progress
+from trainer.actions import show
 from trainer.actions import stop
 from trainer.actions import straggler
 from trainer.data.sources import arrays
@@ -189,10 +192,7 @@ include 'classifier.gin'
 experiment.run:
     data = @arrays.splits
     epochs = %EPOCHS
-    actions = [
-        @non_finite.NonFinite, @digits.Trace, @evaluate.Evaluate, @log.Log, @progress.Progress,
-        @straggler.Straggler, @stop.Stop, @checkpoint.Checkpoint,
-    ]
+    more_actions = [@digits.Trace]
 
 arrays.splits:
     train = @digits.train

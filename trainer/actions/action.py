@@ -1,5 +1,6 @@
 """The contract between the loop and an action, and what an action may use."""
 
+import enum
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -52,12 +53,24 @@ class Context(NamedTuple):
     fields: Mapping[str, Field]
 
 
+class Turn(enum.IntEnum):
+    """When an action acts, of those that are due at the same step; within a turn, in the order of the configuration."""
+
+    GUARD = 0  # may forbid that anybody builds on this step, or change what the next one is
+    MEASURE = 1  # finds what others decide by
+    ACT = 2
+    TELL = 3  # of what all of those have found
+    KEEP = 4  # what is saved holds what the others remember of this very step
+
+
 class Action:
     """Something that is done at certain step boundaries. Subclasses are made by `factory(context)`.
 
     `next_step` and `due` are pure functions of the step, the report and the action's own state, which are equal on all
     ranks, so that all ranks do the same things at the same steps. A clock may decide what is shown, never more.
     """
+
+    turn = Turn.ACT
 
     def next_step(self, step: int) -> int:
         """The first step at which this is due, counted from `step`; `step` itself if something is still owed there."""

@@ -1,16 +1,18 @@
 """Saves the run's state every so many steps."""
 
-from trainer.actions.action import Context, Periodic
+from trainer.actions.action import Context, Periodic, Turn
 
 
 class Checkpoint(Periodic):
-    """Saves. Stands last among the actions, so that what the others remember is of the same step.
+    """Saves.
 
     A save that failed in the background is told of at the next boundary, and ends the run.
 
     Args:
       every: a period in steps; None: once an epoch. The end of the run, for whatever reason, is always saved.
     """
+
+    turn = Turn.KEEP
 
     def __init__(self, context: Context, every: int | None = None):
         super().__init__(context, every)

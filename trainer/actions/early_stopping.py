@@ -12,7 +12,7 @@ class EarlyStopping(Action):
     """Ends the run after `patience` evaluations in a row that were no better than the best so far.
 
     Args:
-      monitor: '<split>/<name>', as an Evaluate action that stands before this one reports it.
+      monitor: '<split>/<name>', as an Evaluate action reports it.
       patience: how many evaluations may pass without improvement.
       mode: whether a smaller ('min') or larger ('max') value is better.
       min_delta: how much better counts as better.

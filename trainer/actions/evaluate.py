@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trainer.actions.action import Context, Periodic
+from trainer.actions.action import Context, Periodic, Turn
 from trainer.errors import UsageError
 
 
@@ -15,6 +15,8 @@ class Evaluate(Periodic):
 
     A signal to stop ends an evaluation early; it is made up for when the run goes on.
     """
+
+    turn = Turn.MEASURE
 
     def __init__(self, context: Context, every: int | None = None, split: str = "test"):
         super().__init__(context, every)

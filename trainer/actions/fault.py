@@ -5,7 +5,7 @@ import signal
 import time
 from typing import Literal, get_args
 
-from trainer.actions.action import NEVER, Action, Context
+from trainer.actions.action import NEVER, Action, Context, Turn
 from trainer.errors import UsageError
 
 Kind = Literal["kill", "stop", "hang", "sleep", "raise", "nan", "drain"]
@@ -23,6 +23,8 @@ class Fault(Action):
       attempt: in which attempt at the run, so that it does not meet the ones after it too.
       seconds, times: of sleep.
     """
+
+    turn = Turn.GUARD
 
     def __init__(
         self,

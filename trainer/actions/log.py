@@ -1,6 +1,6 @@
 """Writes training scalars to TensorBoard."""
 
-from trainer.actions.action import Context, Periodic
+from trainer.actions.action import Context, Periodic, Turn
 
 
 class Log(Periodic):
@@ -10,6 +10,8 @@ class Log(Periodic):
       every: a period in steps; None: once an epoch. The loss is the mean over the period, metrics are the epoch's so
         far.
     """
+
+    turn = Turn.TELL
 
     def __init__(self, context: Context, every: int | None = 500):
         super().__init__(context, every)

@@ -1,6 +1,6 @@
 """Ends the run when the loss or a weight is no longer a number."""
 
-from trainer.actions.action import Action, Context
+from trainer.actions.action import Action, Context, Turn
 from trainer.errors import TrainingError
 
 
@@ -9,6 +9,8 @@ class NonFinite(Action):
 
     With float16 a step whose gradients overflow is skipped and does not count here.
     """
+
+    turn = Turn.GUARD
 
     def __init__(self, context: Context):
         pass

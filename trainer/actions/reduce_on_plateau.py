@@ -11,7 +11,7 @@ class ReduceOnPlateau(Action):
     """Multiplies the learning rate by `factor` after `patience` evaluations in a row that were no better than the best.
 
     Args:
-      monitor: '<split>/<name>', as an Evaluate action that stands before this one reports it.
+      monitor: '<split>/<name>', as an Evaluate action reports it.
       factor: between 0 and 1.
       patience: how many evaluations may pass without improvement; they are counted anew after each reduction.
       mode: whether a smaller ('min') or larger ('max') value is better.

@@ -1,11 +1,13 @@
 """Has frozen layers trained, from a step on."""
 
-from trainer.actions.action import NEVER, Action, Context
+from trainer.actions.action import NEVER, Action, Context, Turn
 from trainer.freezing import Freeze
 
 
 class Release(Action):
     """Ends a rule of freezing when its step has come; experiment.run makes one for each rule that ends."""
+
+    turn = Turn.GUARD
 
     def __init__(self, context: Context, rule: Freeze):
         self._context, self._rule, self._done = context, rule, False

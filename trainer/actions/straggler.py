@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trainer.actions.action import Action, Context
+from trainer.actions.action import Action, Context, Turn
 from trainer.errors import UsageError
 
 
@@ -13,6 +13,8 @@ class Straggler(Action):
       share: of the training time that the others wait for it, on average.
       seconds: of training that are judged together.
     """
+
+    turn = Turn.TELL
 
     def __init__(self, context: Context, share: float = 0.3, seconds: float = 10.0):
         if not 0 < share < 1:

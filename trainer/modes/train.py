@@ -77,7 +77,7 @@ class Attempt:
             parts=experiment.step.parts,
             fields=experiment.splits.train.fields,
         )
-        self.actions = [make(context) for make in experiment.actions]
+        self.actions = sorted((make(context) for make in experiment.actions), key=lambda action: action.turn)
         self._state = TrainState(experiment.step, self.actions)
         saved = experiment.books.saved
         self.first_step = saved.step if saved else 0
