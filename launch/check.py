@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from trainer.console import Console
+from trainer.chatter import without_chatter
 from trainer.errors import TrainingError, UsageError
 from trainer.goodput import Ledger, wall
 from trainer.signals import Signals
@@ -30,6 +30,8 @@ def launch(content: str, signals: Signals) -> int:
       UsageError: configuration or input are wrong.
       TrainingError: a process failed; its own words have been shown.
     """
+    from trainer.console import Console
+
     signals.wait_for_boundaries()
     console = Console()
     with tempfile.TemporaryDirectory(prefix="convoy-check-") as name:
@@ -75,8 +77,10 @@ def _run(folder: Path, replicas: int, signals: Signals) -> None:
 
 def _child(folder: Path, replicas: int) -> int:
     """Entry of a process that records."""
-    from launch import local
-    from trainer.run_directory import RunDirectory
+    with without_chatter():
+        from launch import local
+        from trainer.console import Console
+        from trainer.run_directory import RunDirectory
 
     content = (folder / "config.gin").read_text()
     directory = RunDirectory(folder / "no_run")  # never made

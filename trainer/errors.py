@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import traceback
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 _NOT_THE_USERS = (_HERE, os.path.join(os.path.dirname(_HERE), "launch"), "site-packages", "dist-packages")
 # What gin adds for each of its calls that an error passes begins so.
 _OF_GIN = "\n  In call to configurable"
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class _Told(Exception):
@@ -43,9 +45,15 @@ def building(what: str) -> Iterator[None]:
     except Exception as error:
         if of_other_processes(error):
             raise
-        said = " ".join(str(error).split(_OF_GIN)[0].split())
+        said = _in_one_line(str(error))
         where = f"{place(error)}: {_frame(error).line}"
         raise UsageError(f"{what} cannot be made: {type(error).__name__}: {said} (at {where})") from error
+
+
+def _in_one_line(said: str) -> str:
+    """Without what gin adds, Keras's colours, and the frames that TensorFlow names of where a graph was made."""
+    lines = _COLOURS.sub("", said.split(_OF_GIN)[0]).splitlines()
+    return " ".join(" ".join(line for line in lines if not line.startswith("  File ")).split())
 
 
 def place(error: BaseException) -> str:

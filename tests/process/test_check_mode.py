@@ -62,6 +62,7 @@ def checked(tmp_path_factory):
         (folder / f"{task}.gin").write_text(GIN.format(task=task))
     flags = {name: [f"--gin_file={name}.gin"] for name in ("Noise", "Divides")}
     flags["mlp"] = ["--gin_file=runs/mnist_small.gin", "--model=mlp"]
+    flags["refused"] = [*flags["mlp"], "--gin_param=mlp.mlp.dropout = 2.0"]
     running = {
         name: subprocess.Popen(
             [sys.executable, "-m", "trainer.main", "--mode=check", *chosen],
@@ -95,3 +96,11 @@ def test_a_task_that_breaks_a_rule_is_found_out(checked, task, quantities):
     assert code == 1, said
     found = [line[8:].split("  ")[0] for line in said.splitlines() if line.startswith("DIFFER")]
     assert set(found) >= set(quantities), said
+
+
+def test_wrong_input_is_told_in_one_line(checked):
+    code, said = checked("refused")
+    assert code == 2, said
+    lines = said.splitlines()
+    assert len(lines) == 2 and lines[1].startswith("error: the task cannot be made: "), said
+    assert "dropout" in lines[1] and "\x1b" not in said
