@@ -38,6 +38,16 @@ def test_a_bag_forgets_the_order(encoder):
     assert train.shape == (2, 32) and train[0].sum() == 3 and (train[0] * test[0]).sum() == 1
 
 
+def test_hashed_words_keep_their_order_and_need_no_vocabulary():
+    encoder = text.HashedWords(size=1000, length=4)
+    first = encoder.transform(["The cat sat.", "sat the cat, and more", ""])
+    assert first.dtype == np.int32 and first.shape == (3, 4)
+    np.testing.assert_array_equal(first[0, [2, 0, 1]], first[1, :3])  # the same words, in another order
+    assert first[0, 3] == 0 and (first[2] == 0).all() and first[:2].max() < 1000 and (first[1] > 0).all()
+    np.testing.assert_array_equal(encoder.transform(["the cat sat"]), first[:1])
+    assert encoder.transform(["cat"])[0, 0] == 93  # on every machine, in every process
+
+
 def test_subwords_know_every_word():
     pytest.importorskip("tokenizers", reason="the text extra is not installed")
     splits = text.labelled(lambda: TEXTS, lambda: text.Subwords(size=300, length=12))

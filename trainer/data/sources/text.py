@@ -91,11 +91,32 @@ class HashedBag:
         pass
 
     def transform(self, texts):
-        words = tf.strings.split(tf.strings.regex_replace(tf.strings.lower(texts), r"[^\w\s]", ""))
-        numbers = tf.strings.to_hash_bucket_fast(words.flat_values, self._size)
+        numbers = _hashes(texts, self._size)
         bag = np.zeros((len(texts), self._size), np.float32)
-        bag[words.value_rowids().numpy(), numbers.numpy()] = 1.0
+        bag[numbers.value_rowids().numpy(), numbers.flat_values.numpy()] = 1.0
         return bag
+
+    def vocabulary(self):
+        return []
+
+
+class HashedWords:
+    """Words in their order, each by its hash: int32 [n, length], lower case, without punctuation. Learns nothing.
+
+    Args:
+      size: how many numbers there are, with padding; some words share one.
+      length: of a text in words; a longer one is cut, a shorter one padded at its end.
+    """
+
+    def __init__(self, size: int, length: int):
+        self._size, self._length = size, length
+
+    def fit(self, texts):
+        pass
+
+    def transform(self, texts):
+        numbers = 1 + _hashes(texts, self._size - 1)
+        return numbers.to_tensor(shape=(None, self._length)).numpy().astype(np.int32)
 
     def vocabulary(self):
         return []
@@ -295,6 +316,12 @@ def _no_text(path: str, error: UnicodeDecodeError) -> UsageError:
 
 def _class_names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+
+
+def _hashes(texts: Sequence[str], size: int) -> tf.RaggedTensor:
+    """Of each text the hashes of its words, int64 in 0..size - 1: equal on every machine."""
+    words = tf.strings.split(tf.strings.regex_replace(tf.strings.lower(texts), r"[^\w\s]", ""))
+    return words.with_flat_values(tf.strings.to_hash_bucket_fast(words.flat_values, size))
 
 
 def _in_parts(layer, texts: Sequence[str], size: int = 4096) -> np.ndarray:
