@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from trainer.chatter import without_chatter
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -121,7 +123,8 @@ def _beats(name: str, other: str) -> Program:
 
 
 def _weather(folder: Path) -> Found:
-    from trainer.data.sources import samples, windows
+    with without_chatter():
+        from trainer.data.sources import samples, windows
 
     trainer("weather_gru", folder / "weather_gru")
     path = samples.file("vega_datasets", "_data/seattle-weather.csv")

@@ -24,6 +24,7 @@ def scalars(run_dir: Path) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]
       UsageError: there is nothing to show.
     """
     with without_chatter():
+        import tensorflow  # noqa: F401  which TensorBoard would load later
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
         from tensorboard.util.tensor_util import make_ndarray
 
