@@ -11,9 +11,11 @@ from trainer.data.sources.arrays import Arrays
 from trainer.errors import UsageError
 
 
-def splits(n=40, seed=0):
+def splits(n=40, seed=0, changed=None):
     rng = np.random.default_rng(seed)
     parts = [{"x": rng.normal(size=(k, 6)).astype(np.float32), "y": np.arange(k) % 3} for k in (n, 10)]
+    if changed is not None:
+        parts[0]["x"][changed, 3] += 1.0
     return Splits(Arrays(parts[0]), test=Arrays(parts[1]), notes=("a note",))
 
 
@@ -43,7 +45,12 @@ def test_features_stand_for_the_field_and_are_computed_once(tmp_path):
 
 @pytest.mark.parametrize(
     "other, computed",
-    [({"model": lambda: network(2.0)}, 50), ({"splits": splits(seed=1)}, 50), ({"splits": splits(n=41)}, 51)],
+    [
+        ({"model": lambda: network(2.0)}, 50),
+        ({"splits": splits(seed=1)}, 50),
+        ({"splits": splits(n=41)}, 51),
+        ({"splits": splits(changed=17)}, 40),
+    ],
 )
 def test_what_something_else_has_made_is_never_taken(tmp_path, other, computed):
     features.stored(splits(), tmp_path, network)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.data.source import Field, Source, Splits
-from trainer.data.sources.arrays import Arrays, load_npz
+from trainer.data.sources.arrays import RESIDENT_BYTES, Arrays, load_npz, size_of
 from trainer.errors import UsageError
 from trainer.tasks.protocol import Parts
 
-# Examples of each split that tell one set of data from another.
-_PROBES = 64
+# Examples of each split that tell one set of data from another, where the data does not fit into memory.
+_PROBES = 4096
 # What a warm start calls a model, unless told otherwise.
 _MODEL = "model"
 
@@ -33,9 +33,9 @@ def stored(
 ) -> Splits:
     """Returns the splits with one field replaced by the outputs of a network for it; the others stay as they are.
 
-    They are kept in DIRECTORY/<key>_<split>.npz. The key is a hash of the network, its weights, the number of examples
-    and 64 of these, so that nobody is ever given what something else has made. Of several that compute the same at
-    once, the first writes.
+    They are kept in DIRECTORY/<key>_<split>.npz. The key is a hash of the network, its weights and the examples: nobody is
+    given what something else has made. Of data that does not fit into memory, 4,096 examples and how many there are
+    stand for all. Of several that compute the same at once, the first writes.
 
     Args:
       splits: the data.
@@ -73,9 +73,11 @@ def _key(network: keras.Model, source: Source, field: str) -> str:
     known = hashlib.sha256(repr((built, field, len(source), sorted(source.fields.items()))).encode())
     for weight in network.weights:
         known.update(keras.ops.convert_to_numpy(weight).tobytes())
-    probes = np.unique(np.linspace(0, len(source) - 1, min(_PROBES, len(source))).astype(np.int64))
-    for _, values in sorted(source.read(tf.constant(probes)).items()):
-        known.update(values.numpy().tobytes())
+    count = len(source) if size_of(source) <= RESIDENT_BYTES else min(_PROBES, len(source))
+    probes = np.unique(np.linspace(0, len(source) - 1, count).astype(np.int64))
+    for batch in _batches(source.read, probes, _PROBES):
+        for _, values in sorted(batch.items()):
+            known.update(values.numpy().tobytes())
     return known.hexdigest()[:16]
 
 
@@ -91,9 +93,15 @@ def _outputs(network: keras.Model, source: Source, field: str, batch_size: int) 
         batch = dict(source.read(indices))
         return batch | {field: tf.cast(network(batch[field], training=False), tf.float32)}
 
-    indices = tf.data.Dataset.range(len(source)).batch(batch_size)
-    batches = [{name: values.numpy() for name, values in read(some).items()} for some in indices]
+    batches = [
+        {name: values.numpy() for name, values in batch.items()}
+        for batch in _batches(read, np.arange(len(source)), batch_size)
+    ]
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def _batches(read: Callable, indices: np.ndarray, size: int) -> Iterator[Mapping[str, tf.Tensor]]:
+    return (read(tf.constant(indices[first : first + size])) for first in range(0, len(indices), size))
 
 
 def _write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -105,14 +105,19 @@ def as_source(
     raise UsageError(f"{name} must be a dict of arrays, a pair (x, y) or a source; got {type(data).__name__}")
 
 
+def size_of(source: Source) -> int:
+    """The bytes that all examples of a source would have in memory."""
+    each = sum(math.prod(field.shape) * tf.as_dtype(field.dtype).size for field in source.fields.values())
+    return each * len(source)
+
+
 def resident(source: Source, name: str) -> Source:
     """Returns all examples of a source as arrays, if they fit into memory (RESIDENT_BYTES); else the source itself.
 
     Raises:
       UsageError: an example cannot be read.
     """
-    size = sum(math.prod(field.shape) * np.dtype(field.dtype).itemsize for field in source.fields.values())
-    if size * len(source) > RESIDENT_BYTES:
+    if size_of(source) > RESIDENT_BYTES:
         return source
     read = tf.function(source.read, input_signature=[tf.TensorSpec([None], tf.int64)])
     try:
