@@ -5,7 +5,7 @@ import pytest
 
 from trainer.data.source import Splits
 from trainer.data.sources.arrays import Arrays
-from trainer.data.splits import fold, hold_out
+from trainer.data.splits import fold, hold_out, share
 from trainer.errors import UsageError
 
 
@@ -30,15 +30,32 @@ def test_the_part_is_the_seeds():
     assert parts[0] == parts[1] != parts[2]
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1.5, 0.001, 0.999])
-def test_a_share_that_leaves_a_side_empty_is_refused(share):
-    with pytest.raises(UsageError, match=f"hold_out.validation = {share}"):
-        hold_out(data(), share)
+@pytest.mark.parametrize("part", [0.0, 1.0, -0.1, 1.5, 0.001, 0.999])
+def test_a_share_that_leaves_a_side_empty_is_refused(part):
+    with pytest.raises(UsageError, match=f"hold_out.validation = {part}"):
+        hold_out(data(), part)
 
 
 def test_a_second_validation_split_is_refused():
     with pytest.raises(UsageError, match="validation split already"):
         hold_out(lambda: hold_out(data(), 0.2), 0.2)
+
+
+def test_shares_cut_all_examples_once_and_the_test_split_stays_what_it_is():
+    two, three = share(50, test=0.2), share(50, test=0.2, validation=0.1)
+    assert [len(cut) for cut in two] == [40, 10] and [len(cut) for cut in three] == [35, 5, 10]
+    assert two[1].tolist() == three[2].tolist()
+    for cuts in (two, three):
+        assert sorted(np.concatenate(cuts).tolist()) == list(range(50))
+        assert all((np.diff(cut) > 0).all() for cut in cuts)
+
+
+@pytest.mark.parametrize(
+    "shares", [{"test": 0.0}, {"test": 0.5, "validation": 0.5}, {"validation": -0.1}, {"validation": 0.001}]
+)
+def test_shares_that_leave_a_split_empty_are_refused(shares):
+    with pytest.raises(UsageError, match="share.*choose (other|another) share"):
+        share(50, **shares)
 
 
 def test_over_all_folds_each_example_is_held_out_once_and_repetitions_are_mixed_anew():

@@ -32,6 +32,9 @@ class Subset:
 def hold_out(data: Callable[[], Splits], validation: float, seed: int = 0) -> Splits:
     """Returns the splits of `data` with a random part of the training examples as the validation split.
 
+    What `data` has learned of its training examples (means, vocabularies), it has learned of these too: tables and
+    texts are cut by `share` instead.
+
     Args:
       data: returns the splits to start from.
       validation: the share of the training examples that is held out, in (0, 1).
@@ -59,21 +62,29 @@ def hold_out(data: Callable[[], Splits], validation: float, seed: int = 0) -> Sp
     )
 
 
-def share(examples: int, test: float = 0.2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the numbers of the examples that are trained on and of those that are held out, each in order.
+def share(examples: int, test: float = 0.2, validation: float = 0.0, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Returns the numbers of the examples of each split, each in order: training, validation if there is any, test.
 
     Args:
-      test: the share that is held out, in (0, 1).
+      test, validation: the shares of all examples that are held out, in (0, 1); validation may be 0.
       seed: decides which; deliberately not the run's seed.
 
     Raises:
-      UsageError: the share is out of range or leaves a side empty.
+      UsageError: a share is out of range or leaves a split empty.
     """
-    held = round(examples * test)
-    if not 0.0 < test < 1.0 or held in (0, examples):
-        raise UsageError(f"share.test = {test} leaves no example on one side of {examples:,}: choose another share")
+    held, more = round(examples * test), round(examples * validation)
+    if not 0.0 < test < 1.0 or not 0.0 <= validation < 1.0 or not 0 < held < examples - more:
+        raise UsageError(
+            f"share.test = {test}, share.validation = {validation}: of {examples:,} examples that leaves some split "
+            f"empty: choose other shares"
+        )
+    if validation and not more:
+        raise UsageError(
+            f"share.validation = {validation} of {examples:,} examples is none: choose another share, or 0"
+        )
     mixed = np.random.default_rng(seed).permutation(examples)
-    return np.sort(mixed[held:]), np.sort(mixed[:held])
+    cuts = [mixed[held + more :], mixed[held : held + more], mixed[:held]]
+    return tuple(np.sort(cut) for cut in cuts if len(cut))
 
 
 def fold(examples: int, number: int, folds: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
