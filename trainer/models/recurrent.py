@@ -71,4 +71,24 @@ def convolutional(filters: int = 64, size: int = 7) -> list[keras.Layer]:
 
 def mean() -> list[keras.Layer]:
     """The mean of the words, whatever their order; padding does not count."""
-    return [layers.GlobalAveragePooling1D()]
+    return [MaskedMean()]
+
+
+class MaskedMean(layers.Layer):
+    """From [n, length, features] to [n, features]: the mean over what is not masked; zeros, if all of it is.
+
+    keras.layers.GlobalAveragePooling1D divides by zero there.
+    """
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.supports_masking = True
+
+    def call(self, sequences, mask=None):
+        if mask is None:
+            return keras.ops.mean(sequences, axis=1)
+        kept = keras.ops.expand_dims(keras.ops.cast(mask, sequences.dtype), -1)
+        return keras.ops.sum(sequences * kept, axis=1) / keras.ops.maximum(keras.ops.sum(kept, axis=1), 1.0)
+
+    def compute_mask(self, sequences, mask=None):
+        return None
