@@ -29,17 +29,24 @@ def read(source):
     return {name: value.numpy() for name, value in source.read(tf.range(len(source), dtype=tf.int64)).items()}
 
 
+def stored(*arguments, **options):
+    """The splits of a run that has begun."""
+    found = features.stored(*arguments, **options)
+    found.keep()
+    return found.splits
+
+
 def test_features_stand_for_the_field_and_are_computed_once(tmp_path):
-    first = features.stored(splits(), tmp_path, network, batch_size=16)
+    first = stored(splits(), tmp_path, network, batch_size=16)
     for split, source in {"train": first.train, "test": first.test}.items():
         plain = read(getattr(splits(), split))
         np.testing.assert_allclose(read(source)["x"], plain["x"] @ np.arange(24).reshape(6, 4), rtol=1e-5, atol=1e-5)
         np.testing.assert_array_equal(read(source)["y"], plain["y"])
-    assert first.notes == ("a note", f"features of 50 examples in {tmp_path}, 50 of them computed now")
+    assert first.notes == ("a note", f"features of 50 examples, 50 of them computed now; kept in {tmp_path}")
     written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    again = features.stored(splits(), tmp_path, network)
+    again = stored(splits(), tmp_path, network)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written and len(written) == 2
-    assert again.notes[-1].endswith(" 0 of them computed now")
+    assert again.notes[-1].startswith("features of 50 examples, 0 of them computed now")
     np.testing.assert_array_equal(read(again.train)["x"], read(first.train)["x"])
 
 
@@ -53,9 +60,9 @@ def test_features_stand_for_the_field_and_are_computed_once(tmp_path):
     ],
 )
 def test_what_something_else_has_made_is_never_taken(tmp_path, other, computed):
-    features.stored(splits(), tmp_path, network)
-    found = features.stored(**{"splits": splits(), "directory": tmp_path, "model": network} | other)
-    assert found.notes[-1].endswith(f" {computed} of them computed now")
+    stored(splits(), tmp_path, network)
+    found = stored(**{"splits": splits(), "directory": tmp_path, "model": network} | other)
+    assert found.notes[-1].split(", ")[1].startswith(f"{computed} of them computed now")
 
 
 def test_the_weights_are_part_of_what_made_them(tmp_path):
@@ -66,17 +73,32 @@ def test_the_weights_are_part_of_what_made_them(tmp_path):
 
         return assign
 
-    plain = features.stored(splits(), tmp_path, network)
-    moved = features.stored(splits(), tmp_path, network, start)
+    plain = stored(splits(), tmp_path, network)
+    moved = stored(splits(), tmp_path, network, start)
     assert moved.notes[1] == "4 weights"
     np.testing.assert_allclose(read(moved.train)["x"], read(plain.train)["x"] + 1, rtol=1e-5, atol=1e-4)
 
 
+def test_nothing_is_written_before_the_run_has_begun(tmp_path):
+    folder = tmp_path / "features"
+    found = features.stored(splits(), folder, network)
+    assert len(found.splits.train) == 40 and not folder.exists()
+    found.keep()
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_network_that_is_not_built_yet_starts_from_weights(tmp_path):
+    def start():
+        return lambda parts, fields: f"{len(parts.models['model'].weights)} weights"
+
+    assert stored(splits(), tmp_path, lambda: keras.Sequential([keras.layers.Dense(2)]), start).notes[1] == "2 weights"
+
+
 def test_refusals(tmp_path):
     with pytest.raises(UsageError, match=r"stored.field = 'z': the data has: x, y"):
-        features.stored(splits(), tmp_path, network, field="z")
-    features.stored(splits(), tmp_path, network)
+        stored(splits(), tmp_path, network, field="z")
+    stored(splits(), tmp_path, network)
     for path in tmp_path.iterdir():
         path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UsageError, match=r"cannot read .*_train.npz"):
-        features.stored(splits(), tmp_path, network)
+    with pytest.raises(UsageError, match=r"cannot read .*_train.npz.*remove it"):
+        stored(splits(), tmp_path, network)

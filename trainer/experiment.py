@@ -23,6 +23,7 @@ from trainer.data.pipeline import Layout
 from trainer.data.source import Field, Splits
 from trainer.errors import UsageError, building
 from trainer.evaluator import Evaluator
+from trainer.features import Features
 from trainer.freezing import Freeze
 from trainer.goodput import Ledger
 from trainer.modes import check, evaluate, predict, train
@@ -89,6 +90,7 @@ class Experiment(NamedTuple):
     ranks: Ranks
     splits: Splits
     notes: Sequence[str]  # what a person should know of how data and weights came to be
+    keep: Callable[[], None]  # writes what was computed of the data, once the run has begun
     order: Order
     layout: Layout
     step: TrainStep
@@ -111,7 +113,7 @@ def run(
     strategy: Callable[[], tf.distribute.Strategy] = strategies.default,
     arithmetic: Callable[[], Arithmetic] = Arithmetic,
     checkpoints: Callable[..., Checkpoints] = Checkpoints,
-    features: Callable[[Splits, Path], Splits] | None = None,
+    features: Callable[[Splits, Path], Features] | None = None,
     warm_start: Callable[[], Callable[[Parts, Mapping[str, Field]], str]] | None = None,
     freezes: Sequence[Callable[[], Freeze]] = (),
     actions: Sequence[Callable[[Context], Action]] = (),
@@ -132,7 +134,7 @@ def run(
       arithmetic: returns the choices that decide the numbers.
       checkpoints: returns the checkpoints, given directory, attempt and say.
       features: given the splits and a folder of the run, returns what is computed of them once, to be trained on
-        instead.
+        instead, and what keeps it there.
       warm_start: returns what gives a new run its weights: called with the task's parts and the fields of the data, it
         returns a line on what it did.
       freezes: each returns a rule on layers that stay as they are; where two meet, the later counts.
@@ -154,9 +156,9 @@ def run(
     books = _open_books(invocation, ranks, checkpoints)
     saved = books.saved
     with building("the data"):
-        splits = data()
+        splits, keep = data(), lambda: None
         if features is not None:
-            splits = features(splits, books.directory.path / "features")
+            splits, keep = features(splits, books.directory.path / "features")
     order = Order(len(splits.train), batch_size, seed if shuffle else None)
     layout = _layout(batch_size, choices.shards, chosen.num_replicas_in_sync, saved, invocation.most_replicas)
     _require_same_data(saved, order, invocation.directory)
@@ -176,7 +178,7 @@ def run(
     releases = [functools.partial(Release, rule=rule) for rule in rules if rule.until is not None]
     total_steps = steps or (epochs or 0) * order.steps_per_epoch
     experiment = Experiment(
-        invocation, books, chosen, ranks, splits, notes, order, layout, step, evaluator,
+        invocation, books, chosen, ranks, splits, notes, keep, order, layout, step, evaluator,
         [*faults, *releases, *actions, *more_actions], total_steps, steps_per_loop,
     )  # fmt: skip
     return MODES[invocation.mode](experiment)

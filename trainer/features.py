@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -23,6 +23,13 @@ _PROBES = 4096
 _MODEL = "model"
 
 
+class Features(NamedTuple):
+    """The splits to train on, and what keeps them beside the run, to be called once the run has begun."""
+
+    splits: Splits
+    keep: Callable[[], None]
+
+
 def stored(
     splits: Splits,
     directory: Path,
@@ -30,12 +37,12 @@ def stored(
     start: Callable[[], Callable[[Parts, Mapping[str, Field]], str]] | None = None,
     field: str = "x",
     batch_size: int = 32,
-) -> Splits:
+) -> Features:
     """Returns the splits with one field replaced by the outputs of a network for it; the others stay as they are.
 
-    They are kept in DIRECTORY/<key>_<split>.npz. The key is a hash of the network, its weights and the examples: nobody is
-    given what something else has made. Of data that does not fit into memory, 4,096 examples and how many there are
-    stand for all. Of several that compute the same at once, the first writes.
+    They are kept in DIRECTORY/<key>_<split>.npz. The key is a hash of the network, its weights and the examples, so
+    nobody is given what something else has made. Of data that does not fit into memory, 4,096 examples and how many
+    there are stand for all. Of several that compute the same at once, the first writes.
 
     Args:
       splits: the data.
@@ -52,19 +59,32 @@ def stored(
     if field not in fields:
         raise UsageError(f"stored.field = '{field}': the data has: {', '.join(sorted(fields))}")
     network = model()
+    network(tf.zeros((1, *fields[field].shape), fields[field].dtype))  # builds what is not built yet
     notes = [*splits.notes]
     if start is not None:
         notes.append(start()(Parts([], {_MODEL: network}), fields))
-    parts, computed = {}, 0
+    parts, computed = dict[str, Source](), dict[Path, dict[str, np.ndarray]]()
     for split, source in {"train": splits.train, **splits.held_out()}.items():
         file = directory / f"{_key(network, source, field)}_{split}.npz"
         if not file.exists():
-            _write(file, _outputs(network, source, field, batch_size))
-            computed += len(source)
-        parts[split] = Arrays(load_npz(str(file)), name=f"{file.name}")
+            computed[file] = _outputs(network, source, field, batch_size)
+        parts[split] = Arrays(computed.get(file) or _kept(file), name=file.name)
+    new = sum(len(arrays[field]) for arrays in computed.values())
     length = sum(len(source) for source in parts.values())
-    notes.append(f"features of {length:,} examples in {directory}, {computed:,} of them computed now")
-    return Splits.of(parts)._replace(notes=tuple(notes))
+    notes.append(f"features of {length:,} examples, {new:,} of them computed now; kept in {directory}")
+
+    def keep() -> None:
+        while computed:
+            _write(*computed.popitem())
+
+    return Features(Splits.of(parts)._replace(notes=tuple(notes)), keep)
+
+
+def _kept(file: Path) -> dict[str, np.ndarray]:
+    try:
+        return load_npz(str(file))
+    except UsageError as error:
+        raise UsageError(f"{error.message}; remove it, and these features are computed again") from error
 
 
 def _key(network: keras.Model, source: Source, field: str) -> str:

@@ -40,7 +40,7 @@ def test_it_computes_what_was_saved(network, path, endpoint):
 
 def test_its_features_are_trained_on(network, path, tmp_path):
     source = Arrays({"x": bytes_of(20), "y": np.arange(20)})
-    found = features.stored(Splits(source), tmp_path, lambda: saved_model(path)).train
+    found = features.stored(Splits(source), tmp_path, lambda: saved_model(path)).splits.train
     indices = tf.constant([3, 19], tf.int64)
     np.testing.assert_allclose(found.read(indices)["x"], network(bytes_of(20)[[3, 19]]), rtol=1e-5, atol=1e-6)
 

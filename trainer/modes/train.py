@@ -137,6 +137,8 @@ class Attempt:
         self._require_shared()
         self._state.require_equal(experiment.ranks)
         experiment.books.checkpoints.clean()
+        if experiment.ranks.first:
+            experiment.keep()
         self._directory.write("config.gin", self._invocation.config)
         self._directory.write("operative_config.gin", self._invocation.operative())
         self._summaries.rewind(saved.notes["event_files"] if saved else [])
