@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from trainer.checkpoints import Checkpoints
 from trainer.errors import UsageError
 from trainer.tasks.protocol import Parts
 from trainer.warm_start import WarmStart
@@ -97,3 +98,51 @@ def test_refusals_name_what_is_there(tmp_path):
         with pytest.raises(UsageError, match=says):
             start(tmp_path / name, model)
     assert all(np.array_equal(value, before[name]) for name, value in weights(model).items())
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run directory with two checkpoints; returns it and what it was saved with, by step."""
+    keeper, values = Checkpoints(tmp_path / "run" / "checkpoints", attempt=1), {}
+    for step in (1, 2):
+        plain = {f"models/model/{name}": value for name, value in weights(network(seed=step)).items()}
+        averages = {f"average/loss/{name}": value + 1 for name, value in weights(network(seed=step)).items()}
+        values[step] = plain | {name: value for name, value in averages.items() if "moving" not in name}
+        keeper.save(step, values[step], {})
+    keeper.wait()
+    return tmp_path / "run", values
+
+
+def test_of_a_run_the_averages_are_taken_which_it_is_judged_by(run):
+    path, values = run
+    model = network(seed=5)
+    assert start(path, model) == f"8 of 8 weights taken from {path}"
+    for name, value in weights(model).items():
+        np.testing.assert_array_equal(value, values[2].get(f"average/loss/{name}", values[2][f"models/model/{name}"]))
+    assert not np.array_equal(weights(model)["network/first/kernel"], values[2]["models/model/network/first/kernel"])
+
+
+def test_a_checkpoint_of_a_run_that_is_damaged_is_passed_over(run, capsys):
+    path, values = run
+    newest = path / "checkpoints" / "step_00000002"
+    (newest / "manifest.json").unlink()
+    start(path, model := network(seed=5))
+    np.testing.assert_array_equal(
+        weights(model)["network/first/kernel"], values[1]["average/loss/network/first/kernel"]
+    )
+    assert "step_00000002 is damaged" in capsys.readouterr().out and newest.exists()
+
+
+def test_two_names_never_become_one(tmp_path):
+    network(seed=1).save(tmp_path / "model.keras")
+    with pytest.raises(UsageError, match="'first/kernel' and 'head/kernel' both become 'same/kernel'"):
+        start(tmp_path / "model.keras", network(), rename={"^(network/)?(first|head)/": "same/"})
+    with pytest.raises(UsageError, match=r"WarmStart.rename: '\\2' cannot stand for '\^first': invalid group"):
+        start(tmp_path / "model.keras", network(), rename={"^first": r"\2"})
+
+
+def test_weights_that_cannot_hold_numbers_are_refused(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2, dtype="bfloat16")])
+    model.save_weights(tmp_path / "model.weights.h5")
+    with pytest.raises(UsageError, match="kernel' is kept in bfloat16.*mixed_bfloat16"):
+        start(tmp_path / "model.weights.h5", model)

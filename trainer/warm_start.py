@@ -5,6 +5,7 @@ A run that goes on from its own checkpoint does not come here.
 
 import re
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import keras_internals, torch_weights
+from trainer.checkpoints import ReadOnlyCheckpoints
 from trainer.data.source import Field
 from trainer.errors import UsageError
 from trainer.tasks.protocol import Parts
@@ -21,6 +23,9 @@ from trainer.tasks.protocol import Parts
 
 class WarmStart:
     """Takes those of a model's weights that have the same names elsewhere.
+
+    Of a run they are those of its newest checkpoint that is sound; their averages, where it keeps them: what the run
+    itself is judged by.
 
     Args:
       path: a run directory; a whole model (.keras, .h5, .hdf5); a file of weights (.weights.h5; torch's .pth, .pt).
@@ -48,7 +53,7 @@ class WarmStart:
         model, path = parts.models[self._model], Path(self._path).expanduser()
         if not path.exists():
             raise UsageError(f"WarmStart.path: there is no {self._path}")
-        there = {self._renamed(name): value for name, value in self._read(path).items()}
+        there = self._renamed(self._read(path))
         seeds = {id(state) for state in keras_internals.seed_variables([model])}  # functions of the step, no weights
         own = {variable.path: variable for variable in model.variables if id(variable) not in seeds}
         if path.name.endswith(".weights.h5"):
@@ -73,10 +78,19 @@ class WarmStart:
             own[name].assign(there[within[name]])
         return f"{len(taken)} of {len(own)} weights taken from {self._path}"
 
-    def _renamed(self, name: str) -> str:
-        for old, new in self._rename.items():
-            name = re.sub(old, new, name)
-        return name
+    def _renamed(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        found, before = {}, dict[str, str]()
+        for name, value in values.items():
+            renamed = name
+            for old, new in self._rename.items():
+                try:
+                    renamed = re.sub(old, new, renamed)
+                except (re.error, IndexError) as error:
+                    raise UsageError(f"WarmStart.rename: '{new}' cannot stand for '{old}': {error}") from error
+            if renamed in found:
+                raise UsageError(f"WarmStart.rename: '{before[renamed]}' and '{name}' both become '{renamed}'")
+            found[renamed], before[renamed] = value, name
+        return found
 
     def _read(self, path: Path) -> dict[str, np.ndarray]:
         try:
@@ -90,7 +104,7 @@ class WarmStart:
                 found = keras.models.load_model(path, compile=False)
                 named = {variable.path: np.asarray(variable) for variable in found.variables}
                 return named | {name.removeprefix(f"{found.name}/"): value for name, value in named.items()}
-        except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, tf.errors.OpError) as error:
             raise UsageError(f"WarmStart.path: cannot read {path}: {str(error).strip().splitlines()[0]}") from error
         raise UsageError(
             f"WarmStart.path = '{path}': name a run directory, a .keras, .h5, .hdf5, .weights.h5, .pth or .pt file"
@@ -98,13 +112,17 @@ class WarmStart:
 
 
 def _of_run(path: Path, model: str) -> dict[str, np.ndarray]:
-    steps = sorted((path / "checkpoints").glob("step_????????"))
-    if not steps:
+    saved = ReadOnlyCheckpoints(path / "checkpoints", attempt=0).restore(set_bad_aside=False)
+    if saved is None:
         raise UsageError(f"WarmStart.path: the folder {path} is no run directory with a checkpoint")
-    reader = tf.train.load_checkpoint(str(steps[-1] / "state"))
+    averages = dict[str, list[np.ndarray]]()
+    for name, value in saved.values.items():
+        if name.startswith("average/"):
+            averages.setdefault(name.split("/", 2)[2], []).append(value)
     prefix = f"models/{model}/"
-    names = [name for name in reader.get_variable_to_shape_map() if name.startswith(prefix)]
-    return {name.removeprefix(prefix): reader.get_tensor(name) for name in names}
+    found = {name.removeprefix(prefix): value for name, value in saved.values.items() if name.startswith(prefix)}
+    # Weights of two objectives may have one name; then an average cannot be told from the other's.
+    return {name: averages[name][0] if len(averages.get(name, [])) == 1 else value for name, value in found.items()}
 
 
 def _datasets(path: Path) -> dict[str, np.ndarray]:
@@ -119,6 +137,11 @@ def _as_in_a_file(model: keras.Model) -> dict[str, keras.Variable]:
 
     Keras does not tell these names, so it is made to write such a file, of numbers that say which weight each one is.
     """
+    if coarse := [variable.path for variable in model.variables if variable.dtype == "bfloat16"]:
+        raise UsageError(
+            f"WarmStart: '{coarse[0]}' is kept in bfloat16, and names in a file of weights are found by numbers that "
+            f"it cannot hold: keep weights in float32 (Arithmetic.precision = 'mixed_bfloat16'), or take a .keras file"
+        )
     before = [np.asarray(variable) for variable in model.variables]
     try:
         for i, variable in enumerate(model.variables):
