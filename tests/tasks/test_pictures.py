@@ -155,12 +155,14 @@ def test_the_loss_falls(make, new_step):
 
 
 @pytest.mark.parametrize(("make", "fields", "says"), [
-    (dream, {"y": (8, 8, 3)}, r"the field 'x' as a colour image; the data has: 'y' \[8, 8, 3\]"),
-    (dream, {"x": (8, 8, 1)}, r"'x' \[8, 8, 1\]"),
-    (dream, {"x": (8, 8)}, r"'x' \[8, 8\]"),
+    (dream, {"y": (8, 8, 3)}, r"the field 'x' as a colour image; the data has: 'y' uint8 \[8, 8, 3\]"),
+    (dream, {"x": (8, 8, 1)}, r"'x' uint8 \[8, 8, 1\]"),
+    (dream, {"x": (8, 8)}, r"'x' uint8 \[8, 8\]"),
     (transfer, {"x": (8, 8, 3)}, "the field 'painting' as a colour image"),
     (lambda: dream(layers={"three": 1.0}), {"x": (8, 8, 3)}, "no layer 'three'; it has: one, two"),
     (lambda: transfer(style=["three"]), {"x": (8, 8, 3), "painting": (8, 8, 3)}, "no layer 'three'"),
+    (lambda: dream(layers={}), {"x": (8, 8, 3)}, "DeepDream: name at least one layer"),
+    (lambda: transfer(style=[]), {"x": (8, 8, 3), "painting": (8, 8, 3)}, "StyleTransfer.style is empty"),
     (lambda: dream(octaves=9, ratio=2.0), {"x": (64, 128, 3)}, "octaves = 9 leaves nothing of 64 x 128"),
     (lambda: dream(jitter=8), {"x": (8, 12, 3)}, r"jitter = 8 is too much for a photo of 8 x 12"),
 ])  # fmt: skip

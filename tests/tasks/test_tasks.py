@@ -145,3 +145,56 @@ def test_several_outputs_are_weighed_and_judged_apart():
     assert metrics.keys() == {"distance/loss", "origin/loss", "origin/sparse_categorical_accuracy"}
     with pytest.raises(UsageError, match="MultiOutput.heads are distance; the model puts out"):
         MultiOutput(cars.cars, ["measures", "make"], {"distance": heads["distance"]}, ADAM).build(fields)
+
+
+def ctc(times=9, classes=3):
+    return Ctc(lambda: keras.Sequential([keras.Input((times, classes)), keras.layers.Identity()]), ADAM)
+
+
+def heads(**changes):
+    crossentropy = lambda **options: keras.losses.SparseCategoricalCrossentropy(from_logits=True, **options)
+    chosen = {
+        "distance": lambda: Head("distance", keras.losses.MeanSquaredError),
+        "origin": lambda: Head("origin", crossentropy),
+    } | changes
+    return MultiOutput(cars.cars, ["measures", "make"], chosen, ADAM)
+
+
+CARS = {
+    "measures": Field((4,), "float32"), "make": Field((20,), "float32"), "distance": Field((), "float32"),
+    "origin": Field((), "int64", 0, 2),
+}  # fmt: skip
+BYTES = {"x": Field((8, 8), "uint8")}
+GENERATOR, DISCRIMINATOR = (lambda *of: dcgan.generator(*of, filters=4), lambda of: dcgan.discriminator(of, filters=4))
+
+
+@pytest.mark.parametrize(("make", "fields", "says"), [
+    (lambda: Vae(lambda latent: autoencoder.encoder(2, 4), autoencoder.decoder, ADAM, latent=4), BYTES,
+     r"the encoder puts out \[4\]: for Vae.latent = 4 it needs 8 numbers"),
+    (lambda: Vae(autoencoder.encoder, autoencoder.decoder, ADAM), {"x": Field((8, 8), "float32")},
+     r"as images of bytes, uint8 .*; the data has: 'x' float32 \[8, 8\]"),
+    (lambda: Gan(GENERATOR, DISCRIMINATOR, ADAM, ADAM), {"x": Field((8,), "uint8")}, r"the data has: 'x' uint8 \[8\]"),
+    (lambda: Gan(GENERATOR, DISCRIMINATOR, ADAM, ADAM, noise=0), BYTES, "Gan: noise = 0"),
+    (lambda: Gan(GENERATOR, DISCRIMINATOR, ADAM, ADAM, penalty=-1.0), BYTES, "penalty = -1.0"),
+    (lambda: Gan(GENERATOR, lambda of: keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)]), ADAM, ADAM),
+     BYTES, r"the discriminator puts out \[10\]: it needs one logit"),
+    (ctc, {"x": Field((9, 3), "float32"), "y": Field((2,), "float32")}, "'y' is float32 .*: a string is whole numbers"),
+    (ctc, {"x": Field((9, 3), "float32"), "y": Field((2,), "int64", -5, 1)}, "'y' has a class -5"),
+    (ctc, {"x": Field((9, 3), "float32"), "y": Field((2,), "int64", -1, 2)}, "'y' has classes to 2, the model 2"),
+    (lambda: ctc(times=4), {"x": Field((4, 3), "float32"), "y": Field((3,), "int64", -1, 1)},
+     "4 times for strings of 3 symbols: if all of them are equal, it needs 5"),
+    (lambda: MultiOutput(cars.cars, ["measures", "make"], {}, ADAM), CARS, "MultiOutput.heads is empty"),
+    (heads, CARS | {"origin": Field((), "int64", 0, 3)}, "labels 'origin' run from 0 to 3, but the model has 3 outputs"),
+    (heads, CARS | {"distance": Field((2,), "float32")}, r"the target 'distance' has shape \[2\] .*needs \[1\]"),
+])  # fmt: skip
+def test_what_does_not_fit_is_refused_before_the_first_step(make, fields, says):
+    with pytest.raises(UsageError, match=says):
+        make().build(fields)
+
+
+@pytest.mark.parametrize("name", ["loss", "same"])
+def test_two_metrics_of_one_output_have_two_names(name):
+    metrics = [lambda: keras.metrics.MeanAbsoluteError(name=name), lambda: keras.metrics.MeanSquaredError(name=name)]
+    task = heads(distance=lambda: Head("distance", keras.losses.MeanSquaredError, metrics=metrics))
+    with pytest.raises(UsageError, match=f"Head.metrics of 'distance' has two metrics called '{name}'"):
+        task.metrics()

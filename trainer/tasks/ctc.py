@@ -29,13 +29,22 @@ class Ctc:
             if name not in fields:
                 raise UsageError(f"the task uses the field '{name}'; the data has: {', '.join(sorted(fields))}")
         target = fields[self._y]
-        if len(target.shape) != 1:
-            raise UsageError(f"the target '{self._y}' has shape {list(target.shape)}: a string is [symbols]")
+        if len(target.shape) != 1 or not tf.as_dtype(target.dtype).is_integer:
+            raise UsageError(
+                f"the target '{self._y}' is {target.dtype} {list(target.shape)}: a string is whole numbers [symbols]"
+            )
+        if target.minimum is not None and target.minimum < -1:
+            raise UsageError(f"'{self._y}' has a class {target.minimum}: classes count from 0, and -1 is none")
         self.model = self._make_model()
         found = self.model(tf.zeros((1, *fields[self._x].shape), fields[self._x].dtype), training=False).shape
-        if len(found) != 3 or found[1] < target.shape[0]:
+        if len(found) != 3:
+            raise UsageError(f"the model puts out {list(found[1:])}: it needs [times, 1 + classes]")
+        # Between two equal symbols stands a blank.
+        needed = 2 * target.shape[0] - 1
+        if found[1] < needed:
             raise UsageError(
-                f"the model puts out {list(found[1:])} for strings of {target.shape[0]}: it needs [times, classes]"
+                f"the model puts out {found[1]} times for strings of {target.shape[0]} symbols: if all of them are "
+                f"equal, it needs {needed}; stride or pool less"
             )
         if target.maximum is not None and target.maximum + 1 >= found[2]:
             raise UsageError(f"'{self._y}' has classes to {target.maximum}, the model {found[2] - 1} besides the blank")

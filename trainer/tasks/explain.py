@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 
 from trainer.errors import UsageError
-from trainer.tasks.picture import require_photos, shifted, variation
+from trainer.tasks.images import require_photos
+from trainer.tasks.picture import shifted, variation
 from trainer.tasks.protocol import Loss, Objective, Parts
 
 

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from trainer.errors import UsageError
+from trainer.tasks.images import shape_of_bytes
 from trainer.tasks.protocol import Loss, Objective, Parts
 
 
@@ -34,16 +35,15 @@ class Gan:
         penalty: float = 0.0,
         x: str = "x",
     ):
+        if noise < 1 or penalty < 0:
+            raise UsageError(
+                f"Gan: noise = {noise}, penalty = {penalty}: give at least 1 number, and a penalty from 0 on"
+            )
         self._makers = generator, discriminator, generator_optimizer, discriminator_optimizer
         self._noise, self._penalty, self._x = noise, penalty, x
 
     def build(self, fields):
-        if self._x not in fields or len(fields[self._x].shape) not in (2, 3):
-            raise UsageError(
-                f"the task uses the field '{self._x}' as images; the data has: {', '.join(sorted(fields))}"
-            )
-        shape = fields[self._x].shape
-        self._shape = (*shape, 1) if len(shape) == 2 else shape
+        self._shape = shape_of_bytes(fields, self._x)
         generator, discriminator, generator_optimizer, discriminator_optimizer = self._makers
         self.generator, self.discriminator = generator(self._noise, self._shape), discriminator(self._shape)
         made = self.generator(tf.zeros((1, self._noise)))
@@ -51,7 +51,10 @@ class Gan:
             raise UsageError(
                 f"the generator makes images {list(made.shape[1:])} for images {list(self._shape)}: correct it"
             )
-        self.discriminator(made)
+        if self.discriminator(made).shape != (1, 1):
+            raise UsageError(
+                f"the discriminator puts out {list(self.discriminator(made).shape[1:])}: it needs one logit"
+            )
         return Parts(
             [
                 Objective("discriminator", self.discriminator.trainable_variables, discriminator_optimizer()),

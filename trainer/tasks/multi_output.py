@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from trainer.errors import UsageError
+from trainer.tasks import targets
 from trainer.tasks.protocol import Loss, Objective, Parts
 
 
@@ -46,8 +47,10 @@ class MultiOutput:
         optimizer: Callable,
     ):
         self._make_model, self._make_optimizer, self._inputs = model, optimizer, list(inputs)
+        if not heads:
+            raise UsageError("MultiOutput.heads is empty: name what each output is judged by")
         self._heads = {name: make() for name, make in heads.items()}
-        self._names: list[str] = []  # of the metrics, once they were made
+        self._names: dict[str, list[str]] = {}  # of each output's metrics, once they were made
 
     def build(self, fields):
         for name in (*self._inputs, *(head.target for head in self._heads.values())):
@@ -59,12 +62,7 @@ class MultiOutput:
             names = ", ".join(found) if isinstance(found, Mapping) else type(found).__name__
             raise UsageError(f"MultiOutput.heads are {', '.join(self._heads)}; the model puts out {names}")
         for name, head in self._heads.items():
-            example = {head.target: tf.zeros((2, *fields[head.target].shape), fields[head.target].dtype)}
-            if head.losses(example, tf.repeat(found[name], 2, axis=0)).shape != (2,):
-                raise UsageError(
-                    f"the output '{name}' {list(found[name].shape[1:])} does not fit its target '{head.target}' "
-                    f"{list(fields[head.target].shape)}: correct one of them"
-                )
+            targets.require_fit(head.target, fields[head.target], found[name].shape, head.loss)
         return Parts([Objective("loss", self.model.trainable_variables, self._make_optimizer())], {"model": self.model})
 
     def losses(self, batch, seed):
@@ -85,15 +83,17 @@ class MultiOutput:
 
     def metrics(self):
         """OUTPUT/loss, not weighted, and OUTPUT/METRIC."""
-        made = [(name, make()) for name, head in self._heads.items() for make in head.metrics]
-        # Keras numbers those that it has named before; in an evaluation they are to be called as in training.
-        self._names = self._names or [f"{name}/{metric.name}" for name, metric in made]
-        losses = {f"{name}/loss": keras.metrics.Mean(f"{name}_loss") for name in self._heads}
-        return losses | dict(zip(self._names, (metric for _, metric in made), strict=True))
+        found: dict[str, keras.metrics.Metric] = {}
+        for name, head in self._heads.items():
+            made = [keras.metrics.Mean("loss"), *(make() for make in head.metrics)]
+            # Keras numbers those that it has named before; in an evaluation they are to be called as in training.
+            names = self._names.setdefault(name, targets.named(made, f"Head.metrics of '{name}'"))
+            found |= {f"{name}/{each}": metric for each, metric in zip(names, made, strict=True)}
+        return found
 
     def update(self, metrics, batch, outputs):
-        for key, metric in metrics.items():
-            name, _, what = key.partition("/")
-            head, output = self._heads[name], outputs[name]
-            seen = (head.losses(batch, output),) if what == "loss" else (batch[head.target], output)
-            metric.update_state(*seen, sample_weight=batch["valid"])
+        for name, head in self._heads.items():
+            loss, *others = (metrics[f"{name}/{each}"] for each in self._names[name])
+            loss.update_state(head.losses(batch, outputs[name]), sample_weight=batch["valid"])
+            for metric in others:
+                metric.update_state(batch[head.target], outputs[name], sample_weight=batch["valid"])

@@ -1,22 +1,14 @@
 """What tasks share whose trained variable is an image: a photo is changed, the network that judges it is not."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
-from trainer.data.source import Field
 from trainer.errors import UsageError
+from trainer.tasks.images import require_photos
 from trainer.tasks.protocol import Loss, Objective, Parts
-
-
-def require_photos(fields: Mapping[str, Field], names: Sequence[str]) -> None:
-    """Raises UsageError unless these fields are colour images."""
-    for name in names:
-        if name not in fields or len(fields[name].shape) != 3 or fields[name].shape[-1] != 3:
-            there = ", ".join(f"'{key}' {list(field.shape)}" for key, field in sorted(fields.items()))
-            raise UsageError(f"the task uses the field '{name}' as a colour image; the data has: {there}")
 
 
 def shifted(images: tf.Tensor, seed: tf.Tensor, border: int) -> tf.Tensor:
@@ -54,6 +46,8 @@ class Picture:
         self._layers, self._fields = layers, fields
 
     def build(self, fields):
+        if not self._layers:
+            raise UsageError(f"{type(self).__name__}: name at least one layer of the network to look at")
         require_photos(fields, self._fields)
         shape = fields[self._fields[0]].shape
         self.model = self._make_model()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from trainer.errors import UsageError
 from trainer.tasks.picture import Picture, variation
 
 
@@ -37,6 +38,8 @@ class StyleTransfer(Picture):
         x: str = "x",
         painting: str = "painting",
     ):
+        if not style:
+            raise UsageError("StyleTransfer.style is empty: name the layers whose textures are wanted")
         super().__init__(model, optimizer, [content, *style], [x, painting])
         self._content, self._style = content, style
         self._style_weight, self._variation_weight, self._x, self._painting = (

@@ -4,7 +4,6 @@ Any model with one input and one output (or a dict of fields as input) and any p
 two objectives are a task of their own.
 """
 
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -14,14 +13,8 @@ import tensorflow as tf
 
 from trainer.data.source import Field
 from trainer.errors import UsageError
+from trainer.tasks import targets
 from trainer.tasks.protocol import Loss, Objective, Parts
-
-# Keras's losses that compare a target with an output of the same shape.
-_ELEMENTWISE = (
-    "BinaryCrossentropy BinaryFocalCrossentropy CategoricalCrossentropy CategoricalFocalCrossentropy CosineSimilarity "
-    "CategoricalHinge Hinge Huber KLDivergence LogCosh MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError "
-    "MeanSquaredLogarithmicError Poisson SquaredHinge"
-).split()
 
 
 class _Masked(NamedTuple):
@@ -76,10 +69,6 @@ class Supervised:
                 f"Supervised.loss is a {type(loss).__name__} that adds up a batch by itself: name its class instead, "
                 f"in gin without the ()"
             )
-        self._sparse = (
-            isinstance(self._loss, keras.losses.SparseCategoricalCrossentropy)
-            or inspect.unwrap(self._loss) is keras.losses.sparse_categorical_crossentropy
-        )
         self._x, self._y, self._weight, self._class_weight = x, y, weight, class_weight
         self._names: list[str] = []  # of the metrics, once they were made
 
@@ -94,8 +83,7 @@ class Supervised:
         output = self.model(self._input(example), training=False)  # builds what is not built yet
         if not isinstance(output, tf.Tensor):
             raise UsageError("Supervised takes a model with one output tensor; write a task for several")
-        self._require_classes(fields[self._y], output.shape)
-        self._require_shape(fields[self._y], output.shape)
+        targets.require_fit(self._y, fields[self._y], output.shape, self._loss)
         objective = Objective("loss", self.model.trainable_variables, self._make_optimizer())
         return Parts([objective], {"model": self.model})
 
@@ -107,32 +95,6 @@ class Supervised:
                     f"Supervised.{purpose} needs one number an example, but '{name}' has shape "
                     f"{list(fields[name].shape)}: use another field, or a task of your own"
                 )
-
-    def _require_classes(self, target: Field, output_shape: tf.TensorShape) -> None:
-        """Out of range, sparse cross-entropy gives NaN on one device and reads wild memory on another."""
-        if not self._sparse or target.minimum is None:
-            return
-        classes = output_shape[-1]
-        if target.minimum < 0 or target.maximum >= classes:
-            raise UsageError(
-                f"labels '{self._y}' run from {target.minimum} to {target.maximum}, but the model has {classes} "
-                f"outputs (0 to {classes - 1}): correct the labels, or the number of classes of the model"
-            )
-
-    def _require_shape(self, target: Field, output_shape: tf.TensorShape) -> None:
-        """Keras would broadcast shapes that differ, in some losses, and train on nonsense."""
-        output = list(output_shape[1:])
-        if self._sparse:
-            output.pop()
-        elif type(self._loss).__name__ not in _ELEMENTWISE:
-            return  # what another loss compares is its own business
-        # Of tokens, Keras would take the mean over those of an example.
-        single = len(output) == 1 and [*target.shape, 1] == output
-        if list(target.shape) not in (output, [*output, 1]) and not single:
-            raise UsageError(
-                f"the target '{self._y}' has shape {list(target.shape)} an example, but the model's output "
-                f"{list(output_shape[1:])} needs {output}: correct the data, the model or the loss"
-            )
 
     def _input(self, batch):
         return batch[self._x] if isinstance(self._x, str) else {name: batch[name] for name in self._x}
@@ -175,11 +137,8 @@ class Supervised:
     def metrics(self):
         made = [make() for make in self._make_metrics]
         # Keras numbers those that it has named before; in an evaluation they are to be called as in training.
-        self._names = names = self._names or [metric.name for metric in made]
-        for name in names:
-            if names.count(name) > 1:
-                raise UsageError(f"Supervised.metrics has two metrics called '{name}': give each a name of its own")
-        return dict(zip(names, made, strict=True))
+        self._names = self._names or targets.named(made, "Supervised.metrics")
+        return dict(zip(self._names, made, strict=True))
 
     def update(self, metrics, batch, outputs):
         weight = batch["valid"]

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.errors import UsageError
+from trainer.tasks.images import shape_of_bytes
 from trainer.tasks.protocol import Loss, Objective, Parts
 
 
@@ -29,15 +30,16 @@ class Vae:
         self._latent, self._x = latent, x
 
     def build(self, fields):
-        if self._x not in fields or len(fields[self._x].shape) not in (2, 3):
-            raise UsageError(
-                f"the task uses the field '{self._x}' as images; the data has: {', '.join(sorted(fields))}"
-            )
-        shape = fields[self._x].shape
-        self._shape = (*shape, 1) if len(shape) == 2 else shape
+        self._shape = shape_of_bytes(fields, self._x)
         self.encoder, self.decoder = self._make_encoder(self._latent), self._make_decoder(self._latent, self._shape)
         image = tf.zeros((1, *self._shape))
-        found = self.decoder(self.encoder(image)[:, : self._latent]).shape
+        code = self.encoder(image)
+        if code.shape != (1, 2 * self._latent):
+            raise UsageError(
+                f"the encoder puts out {list(code.shape[1:])}: for Vae.latent = {self._latent} it needs "
+                f"{2 * self._latent} numbers, means and logarithms of variances"
+            )
+        found = self.decoder(code[:, : self._latent]).shape
         if found != image.shape:
             raise UsageError(f"the decoder makes images {list(found[1:])} of images {list(self._shape)}: correct it")
         variables = self.encoder.trainable_variables + self.decoder.trainable_variables

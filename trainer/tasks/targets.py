@@ -1,0 +1,67 @@
+"""Whether targets fit what a model puts out: Keras would broadcast, or read beyond an end, and train on nonsense."""
+
+import inspect
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+from trainer.data.source import Field
+from trainer.errors import UsageError
+
+# Keras's losses that compare a target with an output of the same shape.
+_ELEMENTWISE = (
+    "BinaryCrossentropy BinaryFocalCrossentropy CategoricalCrossentropy CategoricalFocalCrossentropy CosineSimilarity "
+    "CategoricalHinge Hinge Huber KLDivergence LogCosh MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError "
+    "MeanSquaredLogarithmicError Poisson SquaredHinge"
+).split()
+
+
+def require_fit(name: str, target: Field, output: tf.TensorShape, loss: Callable) -> None:
+    """Raises UsageError unless a loss can compare a target with an output of this shape.
+
+    Args:
+      name: of the target's field.
+      output: of the model, with a batch dimension.
+      loss: a keras.losses.Loss, or a function (y_true, y_pred).
+    """
+    sparse = _is_sparse(loss)
+    if sparse:
+        _require_classes(name, target, output[-1])
+    if sparse or type(loss).__name__ in _ELEMENTWISE:  # what another loss compares is its own business
+        _require_shape(name, target, list(output[1:]), list(output[1:-1]) if sparse else list(output[1:]))
+
+
+def named(metrics: Sequence[keras.metrics.Metric], whose: str) -> list[str]:
+    """The names of metrics. Raises UsageError if two have one; `whose` is the knob that lists them."""
+    names = [metric.name for metric in metrics]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{whose} has two metrics called '{name}': give each a name of its own")
+    return names
+
+
+def _is_sparse(loss: Callable) -> bool:
+    of_class = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+    return of_class or inspect.unwrap(loss) is keras.losses.sparse_categorical_crossentropy
+
+
+def _require_classes(name: str, target: Field, classes: int) -> None:
+    """Out of range, sparse cross-entropy gives NaN on one device and reads wild memory on another."""
+    if target.minimum is None or target.maximum is None:
+        return
+    if target.minimum < 0 or target.maximum >= classes:
+        raise UsageError(
+            f"labels '{name}' run from {target.minimum} to {target.maximum}, but the model has {classes} "
+            f"outputs (0 to {classes - 1}): correct the labels, or the number of classes of the model"
+        )
+
+
+def _require_shape(name: str, target: Field, output: list[int], wanted: list[int]) -> None:
+    # Of tokens, Keras would take the mean over those of an example.
+    single = len(wanted) == 1 and [*target.shape, 1] == wanted
+    if list(target.shape) not in (wanted, [*wanted, 1]) and not single:
+        raise UsageError(
+            f"the target '{name}' has shape {list(target.shape)} an example, but the model's output "
+            f"{output} needs {wanted}: correct the data, the model or the loss"
+        )
