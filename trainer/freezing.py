@@ -29,13 +29,13 @@ class Freeze:
             self._pattern = re.compile(pattern)
         except re.error as error:
             raise UsageError(f"Freeze.pattern = '{pattern}' is no regular expression: {error}") from error
-        self.pattern, self.until, self._model = pattern, until, model
+        self.pattern, self.until, self.model = pattern, until, model
 
     def layers(self, parts: Parts) -> list[keras.Layer]:
         """The layers that are meant. Raises UsageError if there are none."""
-        if self._model not in parts.models:
-            raise UsageError(f"Freeze.model = '{self._model}': the task has: {', '.join(sorted(parts.models))}")
-        layers = keras_internals.leaf_layers([parts.models[self._model]])
+        if self.model not in parts.models:
+            raise UsageError(f"Freeze.model = '{self.model}': the task has: {', '.join(sorted(parts.models))}")
+        layers = keras_internals.leaf_layers([parts.models[self.model]])
         found = [layer for layer in layers if self._pattern.search(_path(layer))]
         if not found:
             known = ", ".join(map(_path, layers[:5])) + (", …" if len(layers) > 5 else "")

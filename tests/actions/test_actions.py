@@ -301,6 +301,7 @@ def test_a_rule_of_freezing_ends_once_and_stays_ended(run):
     rule = Freeze("dense", until=20)
     action, other = Release(context, rule), Release(context, Freeze("conv", until=20))
     assert [action.next_step(step) for step in (0, 19, 20, 25)] == [20, 20, 20, 25] and action.name != other.name
+    assert action.name != Release(context, Freeze("dense", until=20, model="generator")).name
     assert not action.due(19, report(19)) and action.due(20, report(20))
     action(report(20))
     assert released == [rule] and action.next_step(20) == NEVER and not action.due(20, report(20))

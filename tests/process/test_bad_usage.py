@@ -160,8 +160,11 @@ def test_what_predict_cannot_read(convoy, finished, tmp_path):
     np.savez(wrong_type, x=np.zeros((3, 28, 28)))
     wrong_name = tmp_path / "wrong_name.npz"
     np.savez(wrong_name, image=np.zeros((3, 28, 28), np.uint8))
+    too_large = tmp_path / "too_large.npz"
+    np.savez(too_large, x=np.full((3, 28, 28), 300, np.uint16))
     for path, says in (
         (tmp_path / "none.npz", ["none.npz"]),
+        (too_large, ["'x' has numbers from 300 to 300", "uint8"]),
         (wrong_shape, ["'x'", "[14, 14]", "[28, 28]"]),
         (wrong_type, ["'x'", "float64", "uint8"]),
         (wrong_name, ["--input", "'x'", "image"]),
@@ -170,4 +173,5 @@ def test_what_predict_cannot_read(convoy, finished, tmp_path):
     for mode in ("--mode=predict", "--mode=evaluate"):
         for output in (tmp_path / "no such folder" / "output", tmp_path):
             refuse(convoy, mode, f"--output={output}", run_dir=finished, says=[f"--output={output}"])
+    refuse(convoy, "--mode=predict", f"--output={tmp_path / 'out'}", run_dir=finished, says=["ends with .npz"])
     refuse(convoy, *user_code.SHORT, "--output=x", run_dir=finished, says=["--output has no effect with --mode=train"])

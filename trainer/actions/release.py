@@ -14,7 +14,7 @@ class Release(Action):
 
     @property
     def name(self) -> str:
-        return f"{type(self).__name__}.{self._rule.pattern}"
+        return f"{type(self).__name__}.{self._rule.model}.{self._rule.pattern}"
 
     def next_step(self, step: int) -> int:
         return NEVER if self._done or self._rule.until is None else max(step, self._rule.until)

@@ -29,6 +29,11 @@ def run(experiment: "Experiment") -> int:
     """
     options, directory = experiment.invocation.options, experiment.invocation.directory
     output = writable(options["output"]) if options.get("output") else directory.path / "predictions.npz"
+    if output.suffix != ".npz" or output.with_suffix("").is_file():
+        raise UsageError(
+            f"--output={output}: name a file that ends with .npz; what there is to show besides goes to a folder of "
+            f"its name"
+        )
     source = _source(experiment, options.get("input"))
     step = restore(experiment)
     with building("predictions"):
@@ -75,6 +80,11 @@ def _source(experiment: "Experiment", path: str | None) -> Source:
                 f"run was trained on {list(field.shape)} and {field.dtype}"
             )
         arrays[name] = array.astype(field.dtype)
+        if array.dtype.kind in "iu" and not np.array_equal(arrays[name], array):
+            raise UsageError(
+                f"--input={path}: '{name}' has numbers from {array.min()} to {array.max()}; the run was trained on "
+                f"{field.dtype}"
+            )
     if not arrays.keys() & fields.keys():
         raise UsageError(
             f"--input={path}: has none of the fields that the run was trained on, {_listed(fields)}; "
