@@ -32,6 +32,14 @@ _PHOTOS = {
 
 
 def main(folder: Path) -> int:
+    for there, remedy in (
+        (shutil.which("npm"), "npm, which comes with Node.js"),
+        (shutil.which("bible"), "apt-get install bible-kjv"),
+        (_OPENCV.is_dir(), "apt-get install opencv-doc"),
+        (find_spec("skimage"), "pip install scikit-image scikit-learn"),
+    ):
+        if not there:
+            sys.exit(f"something is missing that the data is made of: {remedy}")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         modules = Path(scratch) / "node_modules"
