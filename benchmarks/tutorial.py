@@ -33,11 +33,13 @@ class Found(NamedTuple):
 class Program(NamedTuple):
     """A row of the table.
 
+    teaches: what of the study guide it is about.
     must: what it must reach, in words.
     judge: given the folder of all runs, says what it has reached; what it needs besides the run it makes itself.
     """
 
     name: str
+    teaches: str
     must: str
     judge: Callable[[Path], Found]
 
@@ -59,7 +61,7 @@ def report(run_dir: Path) -> dict[str, Any]:
     return json.loads((run_dir / "report.json").read_text())
 
 
-def metric(name: str, key: str, least: float | None = None, most: float | None = None) -> Program:
+def metric(name: str, teaches: str, key: str, least: float | None = None, most: float | None = None) -> Program:
     """A program that must bring one metric to a bound."""
 
     def judge(folder: Path) -> Found:
@@ -68,7 +70,7 @@ def metric(name: str, key: str, least: float | None = None, most: float | None =
         return Found(f"{value:.4g}", value >= least if least is not None else value <= (most or 0.0))
 
     bound = f">= {least:g}" if least is not None else f"<= {most:g}"
-    return Program(name, f"{key} {bound}", judge)
+    return Program(name, teaches, f"{key} {bound}", judge)
 
 
 def scalars(run_dir: Path, part: str, tag: str) -> np.ndarray:
@@ -112,14 +114,14 @@ def _emoji(folder: Path) -> Found:
     return Found(f"{value:.3f}, majority {majority:.3f}", value >= majority + 0.2)
 
 
-def _beats(name: str, other: str) -> Program:
+def _beats(name: str, teaches: str, other: str) -> Program:
     def judge(folder: Path) -> Found:
         for each in (other, name):
             trainer(each, folder / each)
         mine, theirs = (report(folder / each)["metrics"]["test/accuracy"] for each in (name, other))
         return Found(f"{mine:.3f} against {theirs:.3f}", mine > theirs)
 
-    return Program(name, f"beats {other}", judge)
+    return Program(name, teaches, f"beats {other}", judge)
 
 
 def _weather(folder: Path) -> Found:
@@ -151,13 +153,13 @@ def _gan(folder: Path) -> Found:
     return Found(f"sure of {sure.mean():.2f} of {len(sure):,}", bool(sure.mean() > 0.5))
 
 
-def _falls(name: str, times: float) -> Program:
+def _falls(name: str, teaches: str, times: float) -> Program:
     def judge(folder: Path) -> Found:
         trainer(name, folder / name)
         losses = scalars(folder / name, "train", "loss")
         return Found(f"{losses[0]:.4g} to {losses[-1]:.4g}", bool(losses[-1] * times <= losses[0]))
 
-    return Program(name, f"loss falls {times:g}-fold", judge)
+    return Program(name, teaches, f"loss falls {times:g}-fold", judge)
 
 
 # Of each photo: the rows and columns between which the object is, as shares of height and width.
@@ -202,38 +204,48 @@ def _projector(folder: Path) -> Found:
 
 
 PROGRAMS = [
-    metric("mnist_mlp", "test/accuracy", least=0.975),
-    metric("mnist_cnn", "test/accuracy", least=0.985),
-    Program("mnist_regularized", "lower validation loss than plain", _regularized),
-    metric("mnist_separable", "test/accuracy", least=0.98),
-    metric("titanic", "test/auc", least=0.80),
-    Program("titanic_kfold", "mean and deviation of 2 x 5 folds", _kfold),
-    Program("functional_multi_io", "both losses fall", _multi_io),
-    Program("emoji_augment", "20 points above the majority", _emoji),
-    _beats("transfer_features", "emoji_augment"),
-    _beats("transfer_frozen", "transfer_features"),
-    _beats("finetune", "transfer_frozen"),
-    metric("imdb_embedding", "test/accuracy", least=0.83),
-    metric("imdb_glove", "test/accuracy", least=0.80),
-    metric("imdb_lstm", "test/accuracy", least=0.83),
-    metric("imdb_gru_bidirectional", "test/accuracy", least=0.83),
-    metric("imdb_conv1d", "test/accuracy", least=0.83),
-    Program("weather_gru", "beats the naive guess", _weather),
-    metric("digits_ctc", "test/exact", least=0.65),
-    metric("text_lstm", "test/loss", most=1.6),
-    metric("vae", "test/loss", most=110),
-    Program("gan", "a classifier is sure (> 0.8) of most", _gan),
-    _falls("deepdream", 5),
-    _falls("style_transfer", 5),
-    Program("explain", "heat on the object in three photos", _explain),
-    Program("embedding_projector", "sensible neighbours", _projector),
+    metric("mnist_mlp", "the first program", "test/accuracy", least=0.975),
+    metric("mnist_cnn", "convolutions, a subclassed model", "test/accuracy", least=0.985),
+    Program(
+        "mnist_regularized",
+        "L1, L2, dropout, BatchNorm, EarlyStopping, ReduceLROnPlateau",
+        "lower validation loss than plain",
+        _regularized,
+    ),
+    metric("mnist_separable", "separable convolutions, strides, padding, pooling", "test/accuracy", least=0.98),
+    metric("titanic", "a table with gaps, precision, recall, AUC, class weights", "test/auc", least=0.80),
+    Program("titanic_kfold", "repeated k-fold cross-validation", "mean and deviation of 2 x 5 folds", _kfold),
+    Program(
+        "functional_multi_io",
+        "a functional model, two inputs, two outputs, loss weights",
+        "both losses fall",
+        _multi_io,
+    ),
+    Program("emoji_augment", "image folders, augmentation, a CNN from scratch", "20 points above the majority", _emoji),
+    _beats("transfer_features", "features of a pretrained network, computed once", "emoji_augment"),
+    _beats("transfer_frozen", "a head on a frozen network", "transfer_features"),
+    _beats("finetune", "its last blocks trained from a step on", "transfer_frozen"),
+    metric("imdb_embedding", "learned word vectors, masks", "test/accuracy", least=0.83),
+    metric("imdb_glove", "pretrained word vectors", "test/accuracy", least=0.80),
+    metric("imdb_lstm", "LSTM, recurrent dropout", "test/accuracy", least=0.83),
+    metric("imdb_gru_bidirectional", "GRU in both directions", "test/accuracy", least=0.83),
+    metric("imdb_conv1d", "convolutions in time", "test/accuracy", least=0.83),
+    Program("weather_gru", "a time series", "beats the naive guess", _weather),
+    metric("digits_ctc", "CTC: strips of digits", "test/exact", least=0.65),
+    metric("text_lstm", "a model of characters that writes", "test/loss", most=1.6),
+    metric("vae", "a variational autoencoder", "test/loss", most=110),
+    Program("gan", "two objectives in one step", "a classifier is sure (> 0.8) of most", _gan),
+    _falls("deepdream", "an image is what is trained; octaves", 5),
+    _falls("style_transfer", "Gram matrices, total variation", 5),
+    Program("explain", "activations, filters, Grad-CAM", "heat on the object in three photos", _explain),
+    Program("embedding_projector", "TensorBoard's projector", "sensible neighbours", _projector),
 ]
 
 
 def main(folder: Path, names: Sequence[str]) -> int:
     """Runs the named programs, or all; returns the exit status."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = ["| run | must reach | reached | |", "| --- | --- | --- | --- |"]
+    rows = ["| run | what it teaches | must reach | reached | |", "| --- | --- | --- | --- | --- |"]
     print("\n".join(rows), flush=True)
     missed = False
     for program in PROGRAMS:
@@ -244,7 +256,8 @@ def main(folder: Path, names: Sequence[str]) -> int:
         except subprocess.CalledProcessError as error:
             found = Found(f"failed: {error.stderr.strip().splitlines()[-1] if error.stderr.strip() else error}", False)
         missed |= not found.enough
-        rows.append(f"| {program.name} | {program.must} | {found.reached} | {'yes' if found.enough else '**no**'} |")
+        verdict = "yes" if found.enough else "**no**"
+        rows.append(f"| {program.name} | {program.teaches} | {program.must} | {found.reached} | {verdict} |")
         print(rows[-1], flush=True)
     (folder / "tutorial.md").write_text("\n".join(rows) + "\n")
     return int(missed)

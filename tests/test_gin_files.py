@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import tutorial
 from launch.configuration import CLUSTER, GIVEN, ROOT
 from trainer.config import check, diff, parse
 from trainer.config.configuration import Reference
@@ -73,6 +74,13 @@ def test_every_run_checks_with_every_strategy_and_each_model_that_fits(run, stra
         configuration, _ = checked([run, *overlays], model=model, strategy=strategy)
         values = {key.parameter: s.value for key, s in configuration.final.items() if key.selector == ROOT}
         assert values["strategy"].selector == f"trainer.strategies.{strategy}"
+
+
+def test_every_program_of_the_tutorial_has_a_row_and_a_place_in_the_document():
+    names = [program.name for program in tutorial.PROGRAMS]
+    assert sorted([*names, "mnist_small"]) == [Path(run).stem for run in RUNS]
+    said = (GIN.parent / "docs" / "tutorial.md").read_text()
+    assert [name for name in names if f"| {name} |" not in said] == []
 
 
 def test_configurations_are_found_by_short_names(tmp_path, monkeypatch):
