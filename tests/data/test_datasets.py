@@ -67,3 +67,30 @@ def test_labels_in_a_column_become_plain(tmp_path, monkeypatch):
     train, _, test, _ = keras_datasets.load("cifar10")
     assert (len(train), len(test)) == (6, 2)
     assert train.fields["y"] == Field((), "int64", 0, 5)
+
+
+def test_a_file_in_keras_folder_that_lacks_an_array_is_named(tmp_path, monkeypatch):
+    (tmp_path / "datasets").mkdir()
+    np.savez(tmp_path / "datasets/mnist.npz", x_train=np.zeros((2, 28, 28)), y_train=np.arange(2))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(UsageError, match="mnist.npz has no array 'x_test': remove it"):
+        keras_datasets.load("mnist")
+
+
+def test_columns_of_numbers_are_a_series(tmp_path):
+    file = tmp_path / "s.csv"
+    file.write_text("time,a,b\nmonday,1,2.5\ntuesday,3,4\n")
+    series = samples.column(str(file), ["b", "a"])
+    assert series.tolist() == [[2.5, 1], [4, 3]] and series.dtype == np.float32
+    for line, said in [
+        ("wednesday,,4", "a missing value is no number"), ("wednesday,nan,4", "'nan' is no number"),
+        ("wednesday,1e39,4", "'1e39' is too large for float32"),
+    ]:  # fmt: skip
+        file.write_text(f"time,a,b\nmonday,1,2.5\n{line}\n")
+        with pytest.raises(UsageError, match=f"s.csv, line 3, column 'a': {said}"):
+            samples.column(str(file), ["b", "a"])
+    with pytest.raises(UsageError, match="column.names is empty"):
+        samples.column(str(file), [])
+    file.write_text("time,a,b\n")
+    with pytest.raises(UsageError, match="s.csv holds no row"):
+        samples.column(str(file), ["a"])

@@ -41,3 +41,12 @@ def test_refusals():
     flat = Arrays({"x": np.zeros((4, 6), np.uint8), "y": np.zeros(4, np.int64)})
     with pytest.raises(UsageError, match=r"have the shape \[6\]"):
         strips.splits(lambda: Splits(flat, test=flat))
+    x, y = np.zeros((4, 3, 2), np.uint8), np.arange(4)
+    for arrays, said in [
+        ({"x": x, "label": y}, "this data has: label, x"),
+        ({"x": x, "y": y + 0.5}, r"'y' is float64 \[\]: give the numbers of the classes"),
+        ({"x": x, "y": np.eye(4, dtype=np.int64)}, r"'y' is int64 \[4\]"),
+    ]:
+        data = Arrays(arrays)
+        with pytest.raises(UsageError, match=said):
+            strips.splits(lambda data=data: Splits(data, test=data))

@@ -79,6 +79,49 @@ def test_classes_are_numbered_in_their_order(tmp_path, values, numbers):
     assert {(int(x), int(y)) for x, y in zip(found["x"][:, 0], found["y"], strict=True)} == {*enumerate(numbers)}
 
 
+def test_equal_numbers_are_one_class_and_classes_are_numbered_without_gaps(tmp_path):
+    found = two(tmp_path, ["1,a,1", "1,a,2", "1,a,01", "1,a,1.0", "1,a,12"], ["1,a,12.0", "1,a,002"], age=tables.Number)
+    assert read(found.train)["y"].tolist() == [0, 1, 0, 0, 2] and read(found.test)["y"].tolist() == [2, 1]
+    words = two(tmp_path, ["1,a,1", "1,a,01", "1,a,inf"], ["1,a,1"], age=tables.Number)
+    assert read(words.train)["y"].tolist() == [1, 0, 2]  # one of them is a word, so all are
+    with pytest.raises(UsageError, match="test.csv, line 2, column 'y': '3' is the class of no training row"):
+        two(tmp_path, ["1,a,1", "1,a,2"], ["1,a,3"], age=tables.Number)
+
+
+def test_a_column_whose_values_are_all_the_same_is_0_and_its_other_values_stay_small(tmp_path):
+    found = two(tmp_path, ["0.1,a,0", "0.1,a,1", "0.1,a,1"], ["0.1,a,0", "0.6,a,0"], age=tables.Number)
+    np.testing.assert_allclose(read(found.train)["x"], np.zeros((3, 1)), atol=1e-9)
+    np.testing.assert_allclose(read(found.test)["x"], [[0], [0.5]], atol=1e-6)
+
+
+def test_what_float32_cannot_hold_is_refused_in_every_kind_of_number(tmp_path):
+    for value in ("1e39", "-1e39", "NAN", "Infinity"):
+        file = write(tmp_path / "t.csv", "a,y", "1,1", f"1,{value}")
+        for column in (tables.Amount, as_it_is):
+            with pytest.raises(UsageError, match=f"t.csv, line 3, column 'y': '{value}' is"):
+                tables.splits(file, {"y": {"y": column}}, test_path=file)
+    with pytest.raises(UsageError, match="test.csv, line 2, column 'age': '1e30' is too far from the mean"):
+        two(tmp_path, ["1e-15,a,0", "2e-15,a,1"], ["1e30,a,0"], age=tables.Number)
+
+
+def test_a_validation_split_teaches_nothing(tmp_path):
+    file = write(tmp_path / "t.csv", "n,y", "1,0", "3,1", "100,0", "200,1")
+    parts = [np.array([0, 1]), np.array([2]), np.array([3])]
+    found = tables.splits(file, {"x": {"n": tables.Number}, "y": {"y": tables.Class}}, cut=lambda n: parts)
+    assert [read(part)["x"].ravel().tolist() for part in found[:3]] == [[-1, 1], [98], [198]]
+
+
+def test_what_says_that_a_value_is_missing_can_be_chosen(tmp_path):
+    file = write(tmp_path / "t.csv", "c,n", "NA,1", ",-999", "None,3", "NA,1")
+    fields = {"x": {"c": tables.Category}, "n": {"n": as_it_is}}
+    usual, chosen = (
+        read(tables.splits(file, fields, test_path=file, **options).train)
+        for options in ({}, {"missing": ["", "-999"]})
+    )
+    assert usual["x"].shape == (4, 1) and usual["n"].shape == (4, 1)
+    assert chosen["x"].argmax(axis=1).tolist() == [1, 0, 2, 1] and chosen["n"][:, 1].tolist() == [0, 1, 0, 0]
+
+
 def test_several_columns_stand_side_by_side_and_fields_apart(tmp_path):
     file = write(tmp_path / "t.csv", "a,b,c", *("1,u,7", "2,v,8") * 10)
     fields = {"numbers": {"c": as_it_is, "a": as_it_is}, "kind": {"b": tables.Category}}
@@ -93,8 +136,11 @@ def test_several_columns_stand_side_by_side_and_fields_apart(tmp_path):
     (["1,a,0", "old,a,0"], r"line 3, column 'age': 'old' is no number"),
     (["1,a,0", "1,a,"], r"line 3, column 'y': what is to be predicted is missing"),
     (["1,a,0", "inf,a,0"], r"line 3, column 'age': 'inf' is no number"),
-    (['1,"a,0', "1,a,1"], r"line 3: unexpected end of data"),
+    (['1,"a,0', "1,a,1"], r"line 2: unexpected end of data"),
     ([], "holds no row"),
+    (["1,a,0", "NAN,a,0"], r"line 3, column 'age': 'NAN' is no number: correct it, or name it in splits.missing"),
+    (["1,a,0", "1e300,a,0"], r"line 3, column 'age': '1e300' is too large for float32"),
+    ([",a,0", "NA,a,0"], r"line 2, column 'age': no training row has a value"),
 ])  # fmt: skip
 def test_bad_rows_are_named_by_file_and_line(tmp_path, lines, said):
     with pytest.raises(UsageError, match=r"train.csv.*" + said):
@@ -107,8 +153,12 @@ def test_bad_files_and_columns_are_refused(tmp_path):
         tables.splits(str(tmp_path / "nowhere.csv"), {"y": {"a": tables.Class}, "x": {"b": tables.Number}})
     with pytest.raises(UsageError, match="has no column 'c'; it has: a, b"):
         tables.splits(file, {"y": {"a": tables.Class}, "x": {"c": tables.Number}})
-    with pytest.raises(UsageError, match="share.test = 0.1 leaves no example"):
+    with pytest.raises(UsageError, match="share.test = 0.1"):
         tables.splits(file, {"y": {"a": tables.Class}, "x": {"b": tables.Number}}, cut=lambda n: share(n, 0.1))
+    with pytest.raises(UsageError, match="splits.fields: the field 'x' has no columns"):
+        tables.splits(file, {"y": {"a": tables.Class}, "x": {}})
+    with pytest.raises(UsageError, match="cut returned 1 parts of .*t.csv"):
+        tables.splits(file, {"y": {"a": tables.Class}}, cut=lambda n: (np.arange(n),))
     (tmp_path / "latin.csv").write_bytes("a,b\n1,é\n".encode("latin-1"))
     with pytest.raises(UsageError, match="no UTF-8 text: .* at byte 6"):
         tables.splits(str(tmp_path / "latin.csv"), {"y": {"a": tables.Class}, "x": {"b": tables.Category}})

@@ -1,5 +1,6 @@
 """Texts as numbers: vocabularies of the training texts alone, padding, unknown words, characters."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -48,6 +49,56 @@ def test_hashed_words_keep_their_order_and_need_no_vocabulary():
     assert encoder.transform(["cat"])[0, 0] == 93  # on every machine, in every process
 
 
+@pytest.mark.parametrize("encoder", [
+    lambda: text.Words(20, 4), lambda: text.HashedWords(1000, 4), lambda: text.Bag(20), lambda: text.HashedBag(1000),
+])  # fmt: skip
+def test_words_of_any_alphabet_are_taken_apart_alike_by_all(encoder):
+    said = ["ÜBER den Fluß, ja", "über den_ fluß: ja!", "ber den fluß ja", "ΚΟΣΜΕ мир", "κοσμε Мир"]
+    made = encoder()
+    made.fit(said)
+    found = made.transform(said)
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[3], found[4])
+    assert (found[0] != found[2]).any() and (found[3] != found[2]).any()
+
+
+def test_words_are_taken_apart_as_keras_does():
+    said = [f"a{mark}b {mark} C\t{mark}d\n" for mark in map(chr, range(33, 127))] + ["don't e-mail"]
+    own = text.Words(300, 5)
+    keras_own = keras.layers.TextVectorization(300, output_sequence_length=5)
+    own.fit(said)
+    keras_own.adapt(said)
+    assert own.vocabulary() == keras_own.get_vocabulary()
+    np.testing.assert_array_equal(own.transform(said), keras_own(said))
+
+
+@pytest.mark.parametrize(("encoder", "said"), [
+    (lambda: text.Words(2, 4), "Words.size = 2: give a number of at least 3"),
+    (lambda: text.Words(9, 0), "Words.length = 0: give a number of at least 1"), (lambda: text.Bag(1), "Bag.size = 1"),
+    (lambda: text.HashedBag(0), "HashedBag.size = 0"), (lambda: text.HashedWords(1, 4), "HashedWords.size = 1"),
+    (lambda: text.HashedWords(9, -1), "HashedWords.length = -1"),
+])  # fmt: skip
+def test_numbers_that_leave_no_room_are_refused(encoder, said):
+    with pytest.raises(UsageError, match=said):
+        encoder()
+
+
+@pytest.mark.parametrize("encoder", [lambda: text.Words(9, 4), lambda: text.Bag(9)])
+def test_texts_without_a_word_are_refused(encoder):
+    with pytest.raises(UsageError, match="no training text has a word in it"):
+        text.labelled(lambda: {"train": (["", " ?!"], [0, 1])}, encoder)
+    with pytest.raises(UsageError, match="labelled.texts returned no text for test"):
+        text.labelled(lambda: {**TEXTS, "test": ([], [])}, encoder)
+
+
+def test_subwords_need_room_for_every_byte():
+    pytest.importorskip("tokenizers", reason="the text extra is not installed")
+    with pytest.raises(UsageError, match="Subwords.size = 257: give a number of at least 258"):
+        text.Subwords(size=257, length=4)
+    splits = text.labelled(lambda: TEXTS, lambda: text.Subwords(size=258, length=12))
+    assert len(splits.train.fields["x"].vocabulary) == 258
+
+
 def test_subwords_know_every_word():
     pytest.importorskip("tokenizers", reason="the text extra is not installed")
     splits = text.labelled(lambda: TEXTS, lambda: text.Subwords(size=300, length=12))
@@ -75,6 +126,33 @@ def test_folders_hold_a_text_a_file(tmp_path):
         text.folders(str(tmp_path / "train"))
 
 
+def test_folders_may_have_folders_in_them_and_what_is_hidden_is_passed_over(tmp_path):
+    for name in ("train/neg/a/1.TXT", "train/pos/1.txt", "train/.ipynb_checkpoints/1.txt", "train/pos/.cache/2.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "train/pos/3.txt").mkdir()
+    (tmp_path / "train/pos/._1.txt").write_bytes(b"\xff")
+    assert text.folders(str(tmp_path)) == {"train": (["train/neg/a/1.TXT", "train/pos/1.txt"], [0, 1])}
+    (tmp_path / "only/train/.git").mkdir(parents=True)
+    with pytest.raises(UsageError, match="only/train holds no folders: texts stand in one folder a class"):
+        text.folders(str(tmp_path / "only"))
+
+
+def test_labels_of_a_table_are_numbered_as_classes_are_and_learned_from_the_training_rows(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("said,kind\na,10\nb,4\nc,2\nd,4.0\ne,2\n")
+    parts = [np.array([0, 1, 2]), np.array([3]), np.array([4])]
+    found = text.table(str(file), "said", "kind", cut=lambda n: parts)
+    assert found == {"train": (["a", "b", "c"], [2, 1, 0]), "validation": (["d"], [1]), "test": (["e"], [0])}
+    with pytest.raises(UsageError, match="t.csv, line 4, column 'kind': '2' is the class of no training row"):
+        text.table(str(file), "said", "kind", cut=lambda n: (parts[0][:2], parts[0][2:]))
+    with pytest.raises(UsageError, match="table.only = {'kind': '3'} leaves no row"):
+        text.table(str(file), "said", "kind", only={"kind": "3"})
+    file.write_text('said,kind\n"a\nb",10\nb, \nc,2\n')
+    with pytest.raises(UsageError, match="t.csv, line 4, column 'kind': what is to be predicted is missing"):
+        text.table(str(file), "said", "kind", cut=lambda n: (parts[0], parts[0][:1]))
+
+
 def test_a_table_holds_a_text_a_row(tmp_path):
     file = tmp_path / "t.csv"
     file.write_text("kind,said,of\n" + "".join(f'{k},"word, {i}",{o}\n' for i in range(10) for k in "ab" for o in "xy"))
@@ -85,7 +163,7 @@ def test_a_table_holds_a_text_a_row(tmp_path):
         text.table(str(file), "text", "kind")
     with file.open("a") as more:
         more.write("a,one\n")
-    with pytest.raises(UsageError, match="line 42: not as many values"):
+    with pytest.raises(UsageError, match="line 42: 2 values, but the first line has 3 names"):
         text.table(str(file), "said", "kind")
 
 
@@ -99,3 +177,18 @@ def test_characters_predict_the_next_one_and_the_end_is_held_out():
     assert splits.test.fields["x"].vocabulary == ("\N{REPLACEMENT CHARACTER}", "a", "b", "c")
     with pytest.raises(UsageError, match="10 characters for test, but a window needs 13"):
         text.characters(lambda: "abcabcabc?" * 10, alphabet="abc", length=12)
+
+
+def test_no_part_of_a_text_need_be_held_out():
+    splits = text.characters(lambda: "abcabcabc", alphabet="abc", length=4, test=0)
+    assert splits.test is None and len(splits.train) == 2
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ({"alphabet": ""}, "characters.alphabet is empty"), ({"alphabet": "abca"}, "characters.alphabet has 'a' more than once"),
+    ({"length": 0}, "characters.length = 0: give"), ({"length": -3}, "characters.length = -3"),
+    ({"test": 1.5}, "characters.test = 1.5: give the share"), ({"test": -0.1}, "characters.test = -0.1"),
+])  # fmt: skip
+def test_characters_refuse_what_makes_no_sense(options, said):
+    with pytest.raises(UsageError, match=said):
+        text.characters(lambda: "abcabcabc?" * 10, **{"alphabet": "abc", "length": 7, **options})

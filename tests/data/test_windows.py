@@ -38,6 +38,14 @@ def test_what_comes_later_does_not_change_how_the_training_part_is_standardised(
     np.testing.assert_array_equal(one["x"], other["x"])
 
 
+def test_a_feature_that_does_not_change_in_training_stays_small():
+    series = np.stack([np.arange(40.0), np.full(40, 0.1)], axis=1)
+    series[30:, 1] = 0.6
+    found = windows.splits(lambda: series, past=3, test=0.25)
+    np.testing.assert_allclose(read(found.train)["x"][:, :, 1], 0, atol=1e-9)
+    np.testing.assert_allclose(read(found.test)["x"][:, :, 1], 0.5, atol=1e-6)
+
+
 def test_the_naive_guess_is_told_in_the_units_of_the_targets():
     splits = windows.splits(lambda: np.arange(20.0), past=4, ahead=3, test=0.5)
     step = 3 / np.arange(10).std()

@@ -1,10 +1,13 @@
 """Word vectors that others have trained: GloVe's and word2vec's text files, and JSON."""
 
+import codecs
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from trainer.data.text_files import quoted
 from trainer.errors import UsageError
 
 
@@ -15,20 +18,24 @@ def load(path: str, words: Sequence[str], width: int) -> tuple[np.ndarray, np.nd
 
     Args:
       path: `word number number …`, a word a line (GloVe; word2vec's first line, of two numbers, is passed over); or
-        *.json, in which some object has words for keys and lists of numbers for values. Numbers beyond `width` in JSON
-        are not the vector's (some files add its length there).
+        *.json, in which some object has words for keys and lists of numbers for values. A word in a line may have
+        spaces in it. Numbers beyond `width` in JSON are not the vector's (some files add its length and place there),
+        and each list must have as many.
       words: whose vectors are wanted.
       width: of a vector.
 
     Raises:
-      UsageError: no such file, not UTF-8, no word found, or a vector of another width, with its line.
+      UsageError: no such file, not UTF-8, no word found, or with its line or word a vector of another width, or of
+        what is no number, NaN, infinite or too large for float32.
     """
     place = {word: i for i, word in enumerate(words) if word}
     vectors, found = np.zeros((len(words), width), np.float32), np.zeros(len(words), bool)
     file = Path(path).expanduser()
     if not file.is_file():
         raise UsageError(f"no such file of word vectors: {path}")
-    for word, vector in (_json if file.suffix == ".json" else _lines)(file, width, place.keys()):
+    for where, word, vector in (_json if file.suffix == ".json" else _lines)(file, width, place.keys()):
+        if not np.isfinite(vector).all():
+            raise UsageError(f"{where}: the vector of {quoted(word)} has a value that is NaN, or too large for float32")
         vectors[place[word]], found[place[word]] = vector, True
         if found.sum() == len(place):
             break
@@ -39,48 +46,87 @@ def load(path: str, words: Sequence[str], width: int) -> tuple[np.ndarray, np.nd
     return vectors, found
 
 
-def _lines(file: Path, width: int, wanted) -> Iterator[tuple[str, np.ndarray]]:
-    with file.open("rb") as lines:
+def _lines(file: Path, width: int, wanted) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Where a vector stands, whose it is, and itself."""
+    with _opened(file) as lines:
         for number, line in enumerate(lines, 1):
             word, *values = line.rstrip().split(b" ")
-            if number == 1 and len(values) == 1:
+            if number == 1 and len(values) == 1 and word.isdigit():
                 continue  # word2vec's: how many vectors, and how wide
-            if len(values) != width:
+            more = values[: max(len(values) - width, 0)]  # of the word, unless the vector is too wide
+            if len(values) < width or (more and all(_is_number(value) for value in more)):
                 raise UsageError(
                     f"{file}, line {number:,}: a vector of {len(values)} numbers, but {width} were asked for: "
                     f"correct the width, or the file"
                 )
             try:
-                text = word.decode()
+                text = b" ".join([word, *more]).decode()
                 if text in wanted:
-                    yield text, np.array(values, np.float32)
+                    yield f"{file}, line {number:,}", text, _float32(values[len(more) :])
             except ValueError as error:
                 raise UsageError(f"{file}, line {number:,}: {error}") from None
 
 
-def _json(file: Path, width: int, wanted) -> Iterator[tuple[str, np.ndarray]]:
+def _json(file: Path, width: int, wanted) -> Iterator[tuple[str, str, np.ndarray]]:
     try:
         import ijson
     except ModuleNotFoundError as error:
         raise UsageError("vectors in JSON are read with ijson: pip install 'convoy-train[text]'") from error
-    word, values = "", list[float]()
-    listed = False  # whether what is read is the list of a wanted word
+    word, values, length = "", list[float](), 0
+    listed = mixed = False  # whether what is read is the list of a wanted word; whether it has more in it than numbers
     try:
-        with file.open("rb") as stream:
+        with _opened(file) as stream:
             for _, event, value in ijson.parse(stream, use_float=True):
                 if event == "map_key":
                     word = value
-                elif event == "start_array" and word in wanted:
-                    listed, values = True, []
-                elif event == "number" and listed:
+                elif not listed:
+                    if event == "start_array" and word in wanted:
+                        listed, mixed, values = True, False, []
+                elif event == "number":
                     values.append(value)
-                elif event == "end_array" and listed:
-                    if 0 < len(values) < width:
-                        raise UsageError(
-                            f"{file}: '{word}' has a vector of {len(values)} numbers, where {width} were asked for"
-                        )
+                elif event in ("null", "boolean", "string"):
+                    mixed = True
+                else:  # its end; or a list or an object in it, which is none of a vector's
                     if values:  # else it is no vector: files say other things of themselves too
-                        yield word, np.array(values[:width], np.float32)
-                    listed = False
+                        length = length or len(values)
+                        _check(file, word, values, mixed or event != "end_array", width, length)
+                        yield str(file), word, _float32(values[:width])
+                    listed, word = False, ""
     except (ijson.JSONError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} is no JSON that can be read: {error}") from None
+        said = str(error).splitlines()[0]
+        raise UsageError(f"{file} is no JSON that can be read, after the key {quoted(word)}: {said}") from None
+
+
+def _check(file: Path, word: str, values: Sequence[float], mixed: bool, width: int, length: int) -> None:
+    if mixed:
+        raise UsageError(f"{file}: {quoted(word)} has a vector in which not all are numbers: correct the file")
+    if len(values) < width:
+        raise UsageError(
+            f"{file}: {quoted(word)} has a vector of {len(values)} numbers, where {width} were asked for: correct the "
+            f"width, or the file"
+        )
+    if len(values) != length:
+        raise UsageError(
+            f"{file}: {quoted(word)} has a vector of {len(values)} numbers, and one before it has {length}: correct "
+            f"the file"
+        )
+
+
+def _opened(file: Path) -> BinaryIO:
+    stream = file.open("rb")
+    if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+        stream.seek(0)
+    return stream
+
+
+def _float32(values: Sequence[float] | Sequence[bytes]) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.array(values, np.float32)
+
+
+def _is_number(value: bytes) -> bool:
+    try:
+        float(value or 0)  # between two spaces there is no part of a word
+        return True
+    except ValueError:
+        return False

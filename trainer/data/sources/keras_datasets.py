@@ -19,12 +19,15 @@ def load(name: str, check_finite: bool = False) -> Splits:
     """Returns the train and test split of `keras.datasets.<name>`, with fields 'x' and 'y' as stored there.
 
     Raises:
-      UsageError: there is no such set, or it is neither in Keras's folder nor can be downloaded.
+      UsageError: there is no such set, it is neither in Keras's folder nor can be downloaded, or it lacks an array.
     """
     if name not in NAMES:
         raise UsageError(f"keras.datasets has no '{name}' that is made of arrays; it has: {', '.join(NAMES)}")
     cached = _folder() / f"{name}.npz"
     if cached.exists() and "x_train" in (arrays := load_npz(str(cached))):
+        for key in ("y_train", "x_test", "y_test"):
+            if key not in arrays:
+                raise UsageError(f"{cached} has no array '{key}': remove it, and Keras will download the set again")
         train, test = ((arrays[f"x_{split}"], arrays[f"y_{split}"]) for split in ("train", "test"))
     else:
         train, test = _download(name)

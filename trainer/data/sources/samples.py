@@ -1,13 +1,12 @@
 """Real data that comes with an installed package, so that a first run needs no network: the `samples` extra."""
 
-import csv
-import gzip
 import importlib.resources
 import importlib.util
 from pathlib import Path
 
 import numpy as np
 
+from trainer.data import text_files
 from trainer.data.source import Splits
 from trainer.data.sources.arrays import Arrays
 from trainer.errors import UsageError
@@ -31,21 +30,16 @@ def file(package: str, name: str) -> str:
 def column(path: str, names: list[str]) -> np.ndarray:
     """Returns some columns of numbers of a CSV file, float32 [rows, columns], for example as a time series.
 
+    Args:
+      path: UTF-8, with the names of the columns in its first line; .gz too.
+
     Raises:
-      UsageError: no such file or column, or a value that is no number, with its line.
+      UsageError: no such file or column, or a value that is missing, no number or too large for float32, with its line.
     """
-    wanted = []
-    with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(lines)
-        for name in names:
-            if name not in (reader.fieldnames or []):
-                raise UsageError(f"{path} has no column '{name}'; it has: {', '.join(reader.fieldnames or [])}")
-        for row in reader:
-            try:
-                wanted.append([float(row[name]) for name in names])
-            except (TypeError, ValueError) as error:
-                raise UsageError(f"{path}, line {reader.line_num}: {error}") from None
-    return np.array(wanted, np.float32)
+    if not names:
+        raise UsageError("column.names is empty: name the columns of numbers")
+    table = text_files.table(path, names)
+    return np.stack([table.told(name, text_files.numbers) for name in names], axis=1).astype(np.float32)
 
 
 def mnist_digits(test: int = 1000) -> Splits:

@@ -21,14 +21,23 @@ class Strips:
     """
 
     def __init__(self, source: Source, length: int, images: int):
-        x = source.fields["x"]
+        for name in ("x", "y"):
+            if name not in source.fields:
+                there = ", ".join(sorted(source.fields))
+                raise UsageError(f"strips are made of images 'x' and their classes 'y', and this data has: {there}")
+        x, y = source.fields["x"], source.fields["y"]
         if len(x.shape) != 2:
             raise UsageError(f"strips are made of images [height, width], and these have the shape {list(x.shape)}")
+        if y.shape or (y.minimum is None and not tf.as_dtype(y.dtype).is_integer):
+            raise UsageError(
+                f"strips need the class of each image as a whole number, and 'y' is {y.dtype} {list(y.shape)}: give "
+                f"the numbers of the classes"
+            )
         self._source, self._length, self._images = source, length, images
         height, width = x.shape
         self.fields = {
             "x": x._replace(shape=(height, images * width)),
-            "y": source.fields["y"]._replace(shape=(images,), dtype="int64"),
+            "y": y._replace(shape=(images,), dtype="int64"),
         }
 
     def __len__(self) -> int:
@@ -52,7 +61,8 @@ def splits(data: Callable[[], Splits], images: int = 5, train: int = 20_000, tes
       train, test: how many strips.
 
     Raises:
-      UsageError: a number is out of range, or there is no test split.
+      UsageError: a number is out of range, there is no test split, or the data is no images [height, width] with the
+        numbers of their classes.
     """
     for name, value in (("images", images), ("train", train), ("test", test)):
         if value < 1:

@@ -2,20 +2,21 @@
 categories) is learned from the training rows alone. The whole table is held in memory.
 """
 
-import csv
+import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import keras
 import numpy as np
 
+from trainer.data import text_files
+from trainer.data.scale import moments
 from trainer.data.source import Splits
 from trainer.data.sources.arrays import Arrays
 from trainer.data.splits import share
+from trainer.data.text_files import Misfit, Table, quoted
 from trainer.errors import UsageError
-
-_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None", "?")
 
 
 class Column(Protocol):
@@ -26,16 +27,8 @@ class Column(Protocol):
         ...
 
     def transform(self, values: Sequence[str | None]) -> np.ndarray:
-        """Returns [n] or [n, k]. Raises Misfit if a value does not fit."""
+        """Returns [n] or [n, k]. Raises trainer.data.text_files.Misfit if a value does not fit."""
         ...
-
-
-class Misfit(ValueError):
-    """A value that its column cannot take; row: its place among those that were given."""
-
-    def __init__(self, row: int, message: str):
-        super().__init__(message)
-        self.row = row
 
 
 class Number:
@@ -55,7 +48,7 @@ class Number:
         there = numbers[~np.isnan(numbers)]
         if not there.size:
             raise Misfit(0, "no training row has a value")
-        self._mean, self._deviation = there.mean(), there.std() or 1.0
+        self._mean, self._deviation = moments(there)
         self._gaps = there.size < numbers.size
 
     def transform(self, values):
@@ -63,7 +56,11 @@ class Number:
         gaps = np.isnan(numbers)
         numbers = np.where(gaps, self._mean, numbers)
         if self._standardise:
-            numbers = (numbers - self._mean) / self._deviation
+            with np.errstate(over="ignore"):
+                numbers = ((numbers - self._mean) / self._deviation).astype(np.float32)
+            if (far := np.flatnonzero(np.isinf(numbers))).size:
+                row = int(far[0])
+                raise Misfit(row, f"{quoted(values[row])} is too far from the mean of the training rows: correct it")
         return np.stack([numbers, gaps] if self._gaps else [numbers], axis=1).astype(np.float32)
 
 
@@ -88,7 +85,7 @@ class Category:
             for row, value in enumerate(values):
                 if value not in place:
                     raise Misfit(
-                        row, f"{_said(value)} is in no training row: correct it, or set Category.unknown = 'ignore'"
+                        row, f"{quoted(value)} is in no training row: correct it, or set Category.unknown = 'ignore'"
                     )
         return np.eye(len(place) + 1, dtype=np.float32)[[place.get(value, -1) for value in values], :-1]
 
@@ -109,22 +106,22 @@ class Hashed:
 class Class:
     """What a row is to be classified as: the number of its value, in the order of the training rows' values; int64.
 
-    Whole numbers are put in order as numbers, so that 0, 1, 2 stay what they are.
+    If all of these are numbers, that is their order as numbers, and equal ones (1, 01 and 1.0) are one class. They are
+    numbered from 0 on without a gap: 0, 1, 2 stay what they are if each is in a training row, and 1, 2 become 0, 1.
     """
 
     def fit(self, values):
         _require_all(values)
-        try:
-            order = sorted(set(values), key=float)
-        except ValueError:
-            order = sorted(set(values))
-        self._number = {value: i for i, value in enumerate(order)}
+        numbers = [_number(value) for value in values]
+        self._key = str if any(isinstance(number, str) for number in numbers) else _number
+        self._classes = {key: i for i, key in enumerate(sorted({self._key(value) for value in values}))}
 
     def transform(self, values):
+        _require_all(values)
         for row, value in enumerate(values):
-            if value not in self._number:
-                raise Misfit(row, f"{_said(value)} is the class of no training row: correct it, or cut otherwise")
-        return np.array([self._number[value] for value in values], np.int64)
+            if self._key(value) not in self._classes:
+                raise Misfit(row, f"{quoted(value)} is the class of no training row: correct it, or cut otherwise")
+        return np.array([self._classes[self._key(value)] for value in values], np.int64)
 
 
 class Amount:
@@ -141,76 +138,49 @@ class Amount:
 def splits(
     path: str,
     fields: Mapping[str, Mapping[str, Callable[[], Column]]],
-    cut: Callable[[int], tuple[np.ndarray, np.ndarray]] = share,
+    cut: Callable[[int], Sequence[np.ndarray]] = share,
     test_path: str | None = None,
+    missing: Sequence[str] = ("", "NA", "N/A", "NaN", "nan", "null", "None", "?"),
 ) -> Splits:
     """Returns the rows of a CSV file whose first line names the columns.
 
     Args:
-      path: UTF-8, comma separated, quoted as RFC 4180 has it.
+      path: UTF-8, comma separated, quoted as RFC 4180 has it; .gz too.
       fields: field -> column -> makes what turns its values into numbers. What the columns of a field come to stands
         side by side, in the order given here. Columns that are not named are not used.
-      cut: number of rows -> those that are trained on, those that are held out, where there is no `test_path`.
+      cut: number of rows -> the numbers of those that are trained on and of those that are held out for the test,
+        where there is no `test_path`; or of three parts, the second being for validation. What is learned of the
+        columns is learned from the first, which trainer.data.splits.hold_out comes too late for.
       test_path: a second file, with the test rows.
+      missing: what says that a value is missing, as it is written, but for spaces around it; '' is nothing at all. To a
+        Category all of these are one: leave out those that it shall keep apart.
 
     Raises:
       UsageError: no such file, a column or value that is not there or does not fit, with the line; or not UTF-8.
     """
+    for field, columns in fields.items():
+        if not columns:
+            raise UsageError(f"splits.fields: the field '{field}' has no columns: name some, or remove it")
     wanted = sorted({name for columns in fields.values() for name in columns})
-    rows = _read(path, wanted)
-    if test_path is None:
-        kept, held = cut(len(rows))
-        parts = {"train": (path, [rows[i] for i in kept]), "test": (path, [rows[i] for i in held])}
-    else:
-        parts = {"train": (path, rows), "test": (test_path, _read(test_path, wanted))}
+    rows = _read(path, wanted, missing)
+    parts = rows.cut(cut) if test_path is None else {"train": rows, "test": _read(test_path, wanted, missing)}
     found: dict[str, dict[str, np.ndarray]] = {split: {} for split in parts}
     for field, columns in fields.items():
         made = {name: make() for name, make in columns.items()}
         for name, column in made.items():
-            _told(name, *parts["train"], column.fit)
+            parts["train"].told(name, column.fit)
         for split, part in parts.items():
-            each = [_told(name, *part, column.transform) for name, column in made.items()]
+            each = [part.told(name, column.transform) for name, column in made.items()]
             found[split][field] = each[0] if len(each) == 1 else np.column_stack(each)
-    return Splits.of({split: Arrays(arrays, name=f"{parts[split][0]} ({split})") for split, arrays in found.items()})
+    return Splits.of({split: Arrays(arrays, name=f"{parts[split].path} ({split})") for split, arrays in found.items()})
 
 
-def _read(path: str, wanted: Sequence[str]) -> list[tuple[int, dict[str, str | None]]]:
-    """The line of each row, and its values of the `wanted` columns; None: missing."""
-    rows = []
-    try:
-        with Path(path).expanduser().open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = next(reader, [])
-            for name in wanted:
-                if name not in header:
-                    raise UsageError(f"{path} has no column '{name}'; it has: {', '.join(header)}")
-            places = {name: header.index(name) for name in wanted}
-            for row in reader:
-                if not row:
-                    continue
-                if len(row) != len(header):
-                    raise UsageError(
-                        f"{path}, line {reader.line_num}: {len(row)} values, but the first line has {len(header)} names"
-                    )
-                values = {name: row[place].strip() for name, place in places.items()}
-                rows.append((reader.line_num, {n: None if v in _MISSING else v for n, v in values.items()}))
-    except FileNotFoundError:
-        raise UsageError(f"no such file: {path}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start:,}") from None
-    except csv.Error as error:
-        raise UsageError(f"{path}, line {reader.line_num}: {error}") from None
-    if not rows:
-        raise UsageError(f"{path} holds no row below its first line")
-    return rows
-
-
-def _told(name: str, path: str, rows: list, function: Callable):
-    """Calls a function with a column's values; a misfit gets its file and line."""
-    try:
-        return function([values[name] for _, values in rows])
-    except Misfit as misfit:
-        raise UsageError(f"{path}, line {rows[misfit.row][0]}, column '{name}': {misfit}") from None
+def _read(path: str, wanted: Sequence[str], missing: Sequence[str]) -> Table:
+    table = text_files.table(path, wanted)
+    for name, values in table.columns.items():
+        stripped = [value.strip() for value in values]
+        table.columns[name] = [None if value in missing else value for value in stripped]
+    return table
 
 
 def _require_all(values: Sequence[str | None]) -> None:
@@ -220,16 +190,15 @@ def _require_all(values: Sequence[str | None]) -> None:
 
 
 def _numbers(values: Sequence[str | None]) -> np.ndarray:
-    numbers = np.empty(len(values))
-    for row, value in enumerate(values):
-        try:
-            numbers[row] = np.nan if value is None else float(value)
-            if np.isinf(numbers[row]):
-                raise ValueError
-        except ValueError:
-            raise Misfit(row, f"{_said(value)} is no number") from None
-    return numbers
+    return text_files.numbers(values, "correct it, or name it in splits.missing")
 
 
-def _said(value: str | None) -> str:
-    return "a missing value" if value is None else f"'{value}'"
+def _number(value: str) -> int | float | str:
+    """The number that a value says, exactly; the value itself, if it says none."""
+    try:
+        return int(value)
+    except ValueError:
+        with contextlib.suppress(ValueError):
+            if math.isfinite(number := float(value)):
+                return number
+        return value

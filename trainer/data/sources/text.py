@@ -4,155 +4,25 @@ Vocabularies are made from the training texts alone, and everything is numbered 
 padding (layers.Embedding(mask_zero=True) makes it a mask), 1 is whatever the vocabulary lacks.
 """
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer.data import text_files
+from trainer.data.encoders import Bag, Encoder, HashedBag, HashedWords, Subwords, Words
 from trainer.data.source import Field, Splits
 from trainer.data.sources.arrays import Arrays
+from trainer.data.sources.tables import Class
 from trainer.data.splits import share
+from trainer.data.text_files import read
 from trainer.errors import UsageError
 
-
-class Encoder(Protocol):
-    """Texts to numbers."""
-
-    def fit(self, texts: Sequence[str]) -> None:
-        """Learns from the training texts."""
-        ...
-
-    def transform(self, texts: Sequence[str]) -> np.ndarray:
-        """Returns an array [n, …]."""
-        ...
-
-    def vocabulary(self) -> list[str]:
-        """What the numbers it returns stand for, from 0 on; empty, if they are no numbers of words."""
-        ...
-
-
-class Words:
-    """Words in their order (keras.layers.TextVectorization): int32 [n, length], lower case, without punctuation.
-
-    Args:
-      size: of the vocabulary, the most frequent words, with padding and the unknown word.
-      length: of a text in words; a longer one is cut, a shorter one padded at its end.
-    """
-
-    def __init__(self, size: int, length: int):
-        self._layer = keras.layers.TextVectorization(size, output_sequence_length=length)
-
-    def fit(self, texts):
-        self._layer.adapt(np.array(texts, object), batch_size=1024)
-
-    def transform(self, texts):
-        return _in_parts(self._layer, texts).astype(np.int32)
-
-    def vocabulary(self) -> list[str]:
-        """The words by number; '' is padding, '[UNK]' what is not in it."""
-        return self._layer.get_vocabulary()
-
-
-class Bag:
-    """Which words a text has, whatever their order: float32 [n, size] of 0 and 1.
-
-    Args:
-      size: of the vocabulary, the most frequent words.
-    """
-
-    def __init__(self, size: int):
-        self._layer = keras.layers.TextVectorization(size, output_mode="multi_hot", pad_to_max_tokens=True)
-
-    def fit(self, texts):
-        self._layer.adapt(np.array(texts, object), batch_size=1024)
-
-    def transform(self, texts):
-        return _in_parts(self._layer, texts).astype(np.float32)
-
-    def vocabulary(self):
-        return []
-
-
-class HashedBag:
-    """The same without a vocabulary: a word's number is its hash, and some words share one. Learns nothing.
-
-    Args:
-      size: how many numbers there are.
-    """
-
-    def __init__(self, size: int):
-        self._size = size
-
-    def fit(self, texts):
-        pass
-
-    def transform(self, texts):
-        numbers = _hashes(texts, self._size)
-        bag = np.zeros((len(texts), self._size), np.float32)
-        bag[numbers.value_rowids().numpy(), numbers.flat_values.numpy()] = 1.0
-        return bag
-
-    def vocabulary(self):
-        return []
-
-
-class HashedWords:
-    """Words in their order, each by its hash: int32 [n, length], lower case, without punctuation. Learns nothing.
-
-    Args:
-      size: how many numbers there are, with padding; some words share one.
-      length: of a text in words; a longer one is cut, a shorter one padded at its end.
-    """
-
-    def __init__(self, size: int, length: int):
-        self._size, self._length = size, length
-
-    def fit(self, texts):
-        pass
-
-    def transform(self, texts):
-        numbers = 1 + _hashes(texts, self._size - 1)
-        return numbers.to_tensor(shape=(None, self._length)).numpy().astype(np.int32)
-
-    def vocabulary(self):
-        return []
-
-
-class Subwords:
-    """Pieces of words by byte-pair encoding (the package tokenizers): int32 [n, length]; nothing is unknown to it.
-
-    Args:
-      size: of the vocabulary, with padding and 256 bytes.
-      length: of a text in pieces.
-
-    Raises:
-      UsageError: tokenizers is not installed.
-    """
-
-    def __init__(self, size: int, length: int):
-        try:
-            import tokenizers
-        except ModuleNotFoundError as error:
-            raise UsageError("Subwords needs the package tokenizers: pip install 'convoy-train[text]'") from error
-        self._size, self._length = size, length
-        self._tokenizer = tokenizers.ByteLevelBPETokenizer(lowercase=True)
-
-    def fit(self, texts):
-        self._tokenizer.train_from_iterator(
-            texts, self._size, min_frequency=2, special_tokens=["[PAD]", "[UNK]"], show_progress=False
-        )
-        self._tokenizer.enable_truncation(self._length)
-        self._tokenizer.enable_padding(pad_id=0, pad_token="[PAD]", length=self._length)
-
-    def transform(self, texts):
-        return np.array([encoded.ids for encoded in self._tokenizer.encode_batch(list(texts))], np.int32)
-
-    def vocabulary(self):
-        return [self._tokenizer.id_to_token(number) for number in range(self._tokenizer.get_vocab_size())]
+# What gin files name text.NAME.
+__all__ = [
+    "Bag", "HashedBag", "HashedWords", "Subwords", "Words", "characters", "folders", "labelled", "read", "table",
+]  # fmt: skip
 
 
 def labelled(
@@ -163,8 +33,14 @@ def labelled(
     Args:
       texts: returns the texts and labels of 'train', and of 'validation' and 'test' where there are such.
       encoder: makes what numbers them.
+
+    Raises:
+      UsageError: a split without texts, or training texts that the encoder learns nothing from.
     """
     found = texts()
+    for split, (said, _) in found.items():
+        if not len(said):
+            raise UsageError(f"labelled.texts returned no text for {split}: leave that split out, or fill it")
     one = encoder()
     one.fit(found["train"][0])
     parts = {
@@ -177,7 +53,9 @@ def labelled(
 
 
 def folders(path: str) -> dict[str, tuple[list[str], list[int]]]:
-    """Returns the texts of PATH/SPLIT/CLASS/*.txt, for `labelled`; classes are numbered in the order of their names.
+    """Returns the texts of PATH/SPLIT/CLASS/**.txt, for `labelled`; classes are numbered in the order of their names.
+
+    What has a name that begins with a dot is passed over.
 
     Raises:
       UsageError: no such folder, an empty class, or a file that is no UTF-8 text.
@@ -194,9 +72,7 @@ def folders(path: str) -> dict[str, tuple[list[str], list[int]]]:
             raise UsageError(f"{root / split} has the classes {', '.join(there)}, train has {', '.join(names)}")
         found[split] = ([], [])
         for label, name in enumerate(names):
-            files = sorted((root / split / name).glob("*.txt"))
-            if not files:
-                raise UsageError(f"the class folder {root / split / name} holds no .txt file: fill it, or remove it")
+            files = _texts(root / split / name)
             found[split][0].extend(read(str(file)) for file in files)
             found[split][1].extend([label] * len(files))
     return found
@@ -206,43 +82,32 @@ def table(
     path: str,
     text: str,
     label: str,
-    cut: Callable[[int], tuple[np.ndarray, np.ndarray]] = share,
+    cut: Callable[[int], Sequence[np.ndarray]] = share,
     only: Mapping[str, str] | None = None,
 ) -> dict[str, tuple[list[str], list[int]]]:
-    """Returns the texts of a CSV file, for `labelled`; labels are numbered in their order.
+    """Returns the texts of a CSV file, for `labelled`; labels are numbered as tables.Class does.
 
     Args:
-      path: UTF-8, with the names of the columns in its first line.
+      path: UTF-8, with the names of the columns in its first line; .gz too.
       text, label: the columns.
-      cut: number of texts -> those that are trained on, those that are held out.
+      cut: number of texts -> the numbers of those that are trained on and of those that are held out for the test; or
+        of three parts, the second being for validation.
       only: column -> value: rows with another value are left out.
 
     Raises:
-      UsageError: no such file, no such column, or not UTF-8.
+      UsageError: no such file, no such column, no row that is left, a label that is missing or in no training row, with
+        its line; or not UTF-8.
     """
-    said, labels = [], []
-    needed = [text, label, *(only or {})]
-    try:
-        with Path(path).expanduser().open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            for name in needed:
-                if name not in (reader.fieldnames or []):
-                    raise UsageError(f"{path} has no column '{name}'; it has: {', '.join(reader.fieldnames or [])}")
-            for row in reader:
-                if None in row or None in row.values():
-                    raise UsageError(
-                        f"{path}, line {reader.line_num}: not as many values as the first line names columns"
-                    )
-                if all(row[name] == value for name, value in (only or {}).items()):
-                    said.append(row[text])
-                    labels.append(row[label])
-    except FileNotFoundError:
-        raise UsageError(f"no such file: {path}") from None
-    except UnicodeDecodeError as error:
-        raise _no_text(path, error) from None
-    number = {name: i for i, name in enumerate(sorted(set(labels)))}
-    parts = dict(zip(("train", "test"), cut(len(said)), strict=True))
-    return {split: ([said[i] for i in rows], [number[labels[i]] for i in rows]) for split, rows in parts.items()}
+    only = only or {}
+    rows = text_files.table(path, [text, label, *only])
+    kept = [i for i in range(len(rows)) if all(rows.columns[name][i] == value for name, value in only.items())]
+    if not kept:
+        raise UsageError(f"table.only = {dict(only)} leaves no row of {path}: correct it")
+    rows = rows.rows(kept)
+    rows.columns[label] = [value.strip() or None for value in rows.columns[label]]
+    parts, classes = rows.cut(cut), Class()
+    parts["train"].told(label, classes.fit)
+    return {split: (part.columns[text], part.told(label, classes.transform).tolist()) for split, part in parts.items()}
 
 
 class Characters:
@@ -278,53 +143,50 @@ def characters(text: Callable[[], str], alphabet: str, length: int, test: float 
       text: returns it.
       alphabet: the characters by number, but for 0, which stands for every other one.
       length: of a window.
-      test: the share that is held out.
+      test: the share that is held out; 0 for no test split.
 
     Raises:
-      UsageError: the text is too short for that.
+      UsageError: an argument is out of range, or the text is too short for it.
     """
+    if not alphabet or (twice := [character for character in alphabet if alphabet.count(character) > 1]):
+        what = f"has {twice[0]!r} more than once" if alphabet else "is empty"
+        raise UsageError(f"characters.alphabet {what}: give each character that is to be told apart once")
+    if length < 1:
+        raise UsageError(f"characters.length = {length}: give a number of at least 1")
+    if not 0.0 <= test < 1.0:
+        raise UsageError(f"characters.test = {test}: give the share that is held out, from 0 to less than 1")
     said = text()
     codes = np.frombuffer(said.encode("utf-32-le"), np.uint32)
     number = np.zeros(max(int(codes.max(initial=0)), *map(ord, alphabet)) + 1, np.int32)
     for i, character in enumerate(alphabet, 1):
         number[ord(character)] = i
     cut = round(len(codes) * (1 - test))
-    parts = {"train": number[codes[:cut]], "test": number[codes[cut:]]}
+    parts = {"train": number[codes[:cut]], "test": number[codes[cut:]]} if test else {"train": number[codes]}
     for split, numbers in parts.items():
         if len(numbers) <= length:
             raise UsageError(
                 f"the text has {len(numbers):,} characters for {split}, but a window needs {length + 1:,}: shorten "
-                f"characters.length"
+                f"characters.length, or change characters.test"
             )
     vocabulary = ("\N{REPLACEMENT CHARACTER}", *alphabet)
     return Splits.of({split: Characters(numbers, length, vocabulary) for split, numbers in parts.items()})
 
 
-def read(path: str) -> str:
-    """Returns the text of a UTF-8 file. Raises UsageError if there is none, or it is no such text."""
-    try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UsageError(f"no such file: {path}") from None
-    except UnicodeDecodeError as error:
-        raise _no_text(path, error) from None
-
-
-def _no_text(path: str, error: UnicodeDecodeError) -> UsageError:
-    return UsageError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start:,}; convert it (iconv -t UTF-8)")
-
-
 def _class_names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not names:
+        raise UsageError(f"{folder} holds no folders: texts stand in one folder a class, {folder}/CLASS/NAME.txt")
+    return names
 
 
-def _hashes(texts: Sequence[str], size: int) -> tf.RaggedTensor:
-    """Of each text the hashes of its words, int64 in 0..size - 1: equal on every machine."""
-    words = tf.strings.split(tf.strings.regex_replace(tf.strings.lower(texts), r"[^\w\s]", ""))
-    return words.with_flat_values(tf.strings.to_hash_bucket_fast(words.flat_values, size))
-
-
-def _in_parts(layer, texts: Sequence[str], size: int = 4096) -> np.ndarray:
-    return np.concatenate(
-        [np.asarray(layer(np.array(texts[i : i + size], object))) for i in range(0, len(texts), size)]
+def _texts(folder: Path) -> list[Path]:
+    files = sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() == ".txt"
+        and file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     )
+    if not files:
+        raise UsageError(f"the class folder {folder} holds no .txt file: fill it, or remove it")
+    return files

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from trainer.data.scale import moments
 from trainer.data.source import Field, Splits
 from trainer.errors import UsageError
 
@@ -89,8 +90,7 @@ def splits(
                 f"the {name} part of the series has {len(part):,} times, but a window needs {past + ahead:,}: "
                 f"shorten splits.past, or give that part more"
             )
-    mean, deviation = parts["train"].mean(axis=0), parts["train"].std(axis=0)
-    deviation[deviation == 0] = 1.0
+    mean, deviation = moments(parts["train"])
     parts = {name: (part - mean) / deviation for name, part in parts.items()}
     guess = parts["test"][past + ahead - 1 :, target] - parts["test"][past - 1 : -ahead, target]
     return Splits.of({name: Windows(part, target, past, ahead) for name, part in parts.items()})._replace(

@@ -1,0 +1,194 @@
+"""Text files that others have made, read alike everywhere: UTF-8 with a byte order mark or without, packed (.gz) or
+not; whole, or as columns of a CSV file. What is wrong with one is told with its place. Which values are good for what
+is not known here.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import gzip
+import io
+import os
+import textwrap
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from trainer.errors import UsageError
+
+# Characters of one value. A value may be a whole text, and csv's own limit is 131,072.
+_LONGEST = 2**31 - 1
+
+
+class Misfit(ValueError):
+    """A value that does not fit; row: its place among those that were given."""
+
+    def __init__(self, row: int, message: str):
+        super().__init__(message)
+        self.row = row
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows of a CSV file.
+
+    path: of the file.  lines: where each row begins in it.  columns: their values by name, as they stand there.
+    """
+
+    path: str
+    lines: list[int]
+    columns: dict[str, list]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def rows(self, numbers: Sequence[int] | np.ndarray) -> "Table":
+        """Some of the rows, in the order given."""
+        columns = {name: [values[i] for i in numbers] for name, values in self.columns.items()}
+        return Table(self.path, [self.lines[i] for i in numbers], columns)
+
+    def cut(self, cut: Callable[[int], Sequence[np.ndarray]]) -> dict[str, "Table"]:
+        """The rows by split.
+
+        Args:
+          cut: number of rows -> the numbers of those of 'train' and 'test', or of 'train', 'validation' and 'test'.
+
+        Raises:
+          UsageError: it returned another number of parts.
+        """
+        parts = cut(len(self))
+        names = {2: ("train", "test"), 3: ("train", "validation", "test")}.get(len(parts))
+        if names is None:
+            raise UsageError(
+                f"cut returned {len(parts)} parts of {self.path}: it must return the rows of training and test, or of "
+                f"training, validation and test"
+            )
+        return {name: self.rows(rows) for name, rows in zip(names, parts, strict=True)}
+
+    def told(self, name: str, function: Callable[[list], Any]) -> Any:
+        """Calls a function with a column's values; a Misfit becomes a UsageError with its file and line."""
+        try:
+            return function(self.columns[name])
+        except Misfit as misfit:
+            raise UsageError(f"{self.path}, line {self.lines[misfit.row]}, column '{name}': {misfit}") from None
+
+
+def table(path: str, names: Sequence[str]) -> Table:
+    """Returns the columns of these names of a CSV file whose first line names all there are.
+
+    Args:
+      path: comma separated, quoted as RFC 4180 has it; ~ is the home folder. Empty lines are passed over.
+
+    Raises:
+      UsageError: no such file, or one that cannot be read; not UTF-8, with the byte; no such column, or two of that
+        name; no row; quotes that are not closed or a wrong number of values, with the line where that row begins.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))  # of the whole process, so it is never lowered
+    with _opened(path) as stream:
+        reader = csv.reader(_lines(path, stream), strict=True)
+        line = 1
+        try:
+            header = next(reader, [])
+            places = {name: _place(path, header, name) for name in names}
+            found = Table(path, [], {name: [] for name in names})
+            line = reader.line_num + 1
+            for row in reader:
+                if row:
+                    if len(row) != len(header):
+                        raise UsageError(
+                            f"{path}, line {line}: {len(row)} values, but the first line has {len(header)} names"
+                        )
+                    found.lines.append(line)
+                    for name, place in places.items():
+                        found.columns[name].append(row[place])
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise UsageError(
+                f"{path}, line {line}: {error}: close the quotes of the row that begins there, and double those "
+                f"within a value"
+            ) from None
+    if not len(found):
+        raise UsageError(f"{path} holds no row below its first line")
+    return found
+
+
+def read(path: str) -> str:
+    """Returns the text of a file; its lines end with \\n.
+
+    Raises:
+      UsageError: no such file, one that cannot be read, or not UTF-8, with the byte.
+    """
+    with _opened(path) as stream:
+        try:
+            return io.TextIOWrapper(io.BytesIO(stream.read()), encoding="utf-8").read().removeprefix("\ufeff")
+        except UnicodeDecodeError as error:
+            raise _no_text(path, error, 0) from None
+
+
+def numbers(values: Sequence[str | None], remedy: str = "correct it") -> np.ndarray:
+    """Returns what values say, float64 [n], and each within what float32 holds; NaN for None.
+
+    Args:
+      remedy: what can be done about one that is no such number.
+
+    Raises:
+      Misfit: a value is no number, or infinite or NaN, or too large.
+    """
+    found = np.empty(len(values))
+    for row, value in enumerate(values):
+        try:
+            found[row] = np.nan if value is None else float(value)
+        except ValueError:
+            raise Misfit(row, f"{quoted(value)} is no number: {remedy}") from None
+        if value is not None and not abs(found[row]) <= np.finfo(np.float32).max:
+            what = "too large for float32" if np.isfinite(found[row]) else "no number"
+            raise Misfit(row, f"{quoted(value)} is {what}: {remedy}")
+    return found
+
+
+def quoted(value: str | None, longest: int = 60) -> str:
+    """A value as messages show it: in quotes, on one line, and cut if it is long."""
+    if not value:
+        return "a missing value"
+    return repr(value if len(value) <= longest else f"{value[:longest]}…")
+
+
+def _place(path: str, header: Sequence[str], name: str) -> int:
+    if name not in header:
+        there = textwrap.shorten(", ".join(header), 300, placeholder=" …") or "none"
+        raise UsageError(f"{path} has no column '{name}'; it has: {there}")
+    if header.count(name) > 1:
+        raise UsageError(f"{path} has {header.count(name)} columns '{name}': rename all but one of them")
+    return header.index(name)
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[io.BufferedIOBase]:
+    try:
+        with (gzip.open if path.endswith(".gz") else open)(os.path.expanduser(path), "rb") as stream:
+            yield stream
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {path}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _lines(path: str, stream: io.BufferedIOBase) -> Iterator[str]:
+    """The lines with their ends. Decoded here, one by one: Python's own reader tells of no byte in the file."""
+    before = 0
+    for line in stream:
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as error:
+            raise _no_text(path, error, before) from None
+        # Old files end their lines with \r alone.
+        yield from io.StringIO(text if before else text.removeprefix("\ufeff"), newline="")
+        before += len(line)
+
+
+def _no_text(path: str, error: UnicodeDecodeError, before: int) -> UsageError:
+    return UsageError(
+        f"{path} is no UTF-8 text: {error.reason} at byte {before + error.start:,}; convert it (iconv -t UTF-8)"
+    )
