@@ -1,5 +1,8 @@
 """Learning curves as a picture: what is smoothed how, and what is refused."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -49,6 +52,45 @@ def test_runs_are_compared_in_one_picture(runs, tmp_path, capsys):
     wide = tf.io.decode_png(output.read_bytes()).shape
     assert curves.main([str(runs[0]), f"--output={output}"]) == 0  # what was evaluated: the loss
     assert tf.io.decode_png(output.read_bytes()).shape[1] * 2 == wide[1]
+
+
+def test_runs_of_one_name_are_told_apart(runs, tmp_path, monkeypatch):
+    assert list(curves.names(runs).values()) == ["one", "two"]
+    monkeypatch.chdir(runs[0])
+    assert list(curves.names([Path("."), *runs]).values()) == ["one", "two"]  # each once, however it is written
+    assert list(curves.names([tmp_path, runs[0]]).values()) == [tmp_path.name, f"{tmp_path.name}/one"]
+
+    pictures = []
+    for names in (("a/pre", "b/pre"), ("c/pre", "d/pre")):
+        for run, name in zip(runs, names, strict=True):
+            shutil.copytree(run, tmp_path / name)
+        curves.draw([tmp_path / name for name in names], None, 0.6, tmp_path / "c.png")
+        pictures.append((tmp_path / "c.png").read_bytes())
+    assert pictures[0] != pictures[1]  # of the same numbers: by what the legend calls them
+
+
+def test_a_picture_is_written_whole_where_it_was_said_or_not_at_all(runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert curves.main([str(runs[0]), "--output=new/curvy.png"]) == 0
+    assert capsys.readouterr().out == "new/curvy.png\n"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["curvy.png"]
+    (tmp_path / "folder.png").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    for output in ("curvy", "c.foo", "new", "folder.png", "new/curvy.png/c.png"):
+        with pytest.raises(
+            UsageError, match=f"^--output={output}(: name a file that ends with .png| cannot be written)"
+        ):
+            curves.main([str(runs[0]), f"--output={output}"])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"junk" * 100])
+def test_a_run_without_numbers_is_named(runs, tmp_path, content):
+    empty = tmp_path / "empty" / "tensorboard" / "train"
+    empty.mkdir(parents=True)
+    (empty / "events.out.tfevents.1").write_bytes(content)
+    with pytest.raises(UsageError, match="^/.*/empty has logged no numbers yet"):
+        curves.draw([runs[0], tmp_path / "empty"], None, 0.6, tmp_path / "c.png")
 
 
 def test_refusals(runs, tmp_path):

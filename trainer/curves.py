@@ -6,6 +6,7 @@ Faint: what was logged; strong: its exponential moving average; dashed: evaluati
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +44,8 @@ def scalars(run_dir: Path) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]
                 steps, values = zip(*pairs, strict=True)
                 tags[tag] = (np.array(steps), np.array(values, np.float64))
         found[str(folder.relative_to(root))] = tags
+    if not any(found.values()):
+        raise UsageError(f"{run_dir} has logged no numbers yet: try again when it has, or leave it out")
     return found
 
 
@@ -59,44 +62,58 @@ def smooth(values: np.ndarray, weight: float) -> np.ndarray:
     return found
 
 
+def names(runs: Sequence[Path]) -> dict[Path, str]:
+    """The runs, each once, and what tells them apart: their paths from the last folder that holds them all."""
+    paths = [Path(os.path.abspath(run)) for run in runs]
+    holder = os.path.commonpath([path.parent for path in paths])
+    return {path: str(path.relative_to(holder)) for path in paths}
+
+
 def draw(runs: Sequence[Path], tags: Sequence[str] | None, smoothing: float, output: Path) -> None:
-    """Writes one picture, a panel for each tag, a colour for each run.
+    """Writes one picture, whole or not at all: a panel for each tag, a colour for each run.
 
     Raises:
-      UsageError: nothing to show, a tag that no run has, or matplotlib is not installed.
+      UsageError: nothing to show, a tag that no run has, no place for the picture, or matplotlib is not installed.
     """
     try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise UsageError("curves are drawn with matplotlib: pip install 'convoy-train[tutorial]'") from error
     if not 0.0 <= smoothing < 1.0:
         raise UsageError(f"--smoothing={smoothing}: give a number from 0 (none) to below 1")
-    found = {run: scalars(run) for run in runs}
+    if output.suffix != ".png" or output.is_dir():
+        raise UsageError(f"--output={output}: name a file that ends with .png")
+    found = {name: scalars(run) for run, name in names(runs).items()}
     there = sorted({tag for parts in found.values() for values in parts.values() for tag in values})
     evaluated = {tag for parts in found.values() for part, values in parts.items() if part != "train" for tag in values}
     wanted = list(tags) if tags else sorted(evaluated) or ["loss"]
     for tag in wanted:
         if tag not in there:
             raise UsageError(f"--tags: no run has '{tag}'; there are: {', '.join(there)}")
-    figure, panels = pyplot.subplots(1, len(wanted), figsize=(6 * len(wanted), 4), squeeze=False, layout="constrained")
+    figure = Figure(figsize=(6 * len(wanted), 4), layout="constrained", dpi=120)
+    panels = figure.subplots(1, len(wanted), squeeze=False)
     for panel, tag in zip(panels[0], wanted, strict=True):
-        for number, (run, parts) in enumerate(found.items()):
+        for number, (name, parts) in enumerate(found.items()):
             for part, values in parts.items():
                 if tag in values:
                     steps, numbers = values[tag]
                     colour, dashed = f"C{number % 10}", part != "train"
                     panel.plot(steps, numbers, color=colour, alpha=0.2, linestyle="--" if dashed else "-")
                     panel.plot(steps, smooth(numbers, smoothing), color=colour, linestyle="--" if dashed else "-",
-                               label=f"{run.name} {part}")  # fmt: skip
+                               label=f"{name} {part}")  # fmt: skip
         panel.set_title(tag)
         panel.set_xlabel("step")
         panel.grid(alpha=0.3)
         panel.legend(fontsize="small")
-    figure.savefig(output, dpi=120)
-    pyplot.close(figure)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    from trainer import pictures  # now that TensorFlow, which it imports, has been loaded
+
+    try:
+        pictures.save(output, np.asarray(canvas.buffer_rgba()))
+    except OSError as error:
+        raise UsageError(f"--output={output} cannot be written: {error.strerror}") from error
 
 
 def main(argv: Sequence[str]) -> int:
