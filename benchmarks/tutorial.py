@@ -193,7 +193,7 @@ _NEIGHBOURS = {
 def _projector(folder: Path) -> Found:
     trainer("embedding_projector", folder / "embedding_projector")
     shown = folder / "embedding_projector" / "tensorboard" / "train"
-    words = (shown / "meta.tsv").read_text().splitlines()
+    words = (shown / "meta.tsv").read_text(encoding="utf-8").split("\n")  # a word may be another end of a line
     vectors = np.loadtxt(shown / "vecs.tsv", delimiter="\t")
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     near = {}
@@ -245,6 +245,8 @@ PROGRAMS = [
 
 def main(folder: Path, names: Sequence[str]) -> int:
     """Runs the named programs, or all; returns the exit status."""
+    if unknown := set(names) - {program.name for program in PROGRAMS}:
+        sys.exit(f"no program is called {', '.join(sorted(unknown))}")
     folder.mkdir(parents=True, exist_ok=True)
     rows = ["| run | what it teaches | must reach | reached | |", "| --- | --- | --- | --- | --- |"]
     print("\n".join(rows), flush=True)
@@ -256,11 +258,13 @@ def main(folder: Path, names: Sequence[str]) -> int:
             found = program.judge(folder)
         except subprocess.CalledProcessError as error:
             found = Found(f"failed: {error.stderr.strip().splitlines()[-1] if error.stderr.strip() else error}", False)
+        except Exception as error:  # one that cannot be judged must not keep the others from it
+            found = Found(f"failed: {error!r}", False)
         missed |= not found.enough
         verdict = "yes" if found.enough else "**no**"
         rows.append(f"| {program.name} | {program.teaches} | {program.must} | {found.reached} | {verdict} |")
         print(rows[-1], flush=True)
-    (folder / "tutorial.md").write_text("\n".join(rows) + "\n")
+        (folder / "tutorial.md").write_text("\n".join(rows) + "\n")
     return int(missed)
 
 
