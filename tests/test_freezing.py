@@ -12,7 +12,9 @@ from trainer.data.pipeline import Input, Layout
 from trainer.data.sources.arrays import Arrays
 from trainer.errors import UsageError
 from trainer.freezing import Freeze
+from trainer.probe import Probe
 from trainer.step import TrainStep
+from trainer.tasks.protocol import Parts
 
 
 def opened(freezes, optimizer=lambda: keras.optimizers.Adam(0.01)):
@@ -69,6 +71,45 @@ def test_the_last_rule_on_a_layer_counts():
     assert moved(step, batches, 2) == set()
     step.release(last)
     assert moved(step, batches, 2) == {"dense/kernel", "dense/bias"}
+
+
+def test_a_probe_looks_at_what_is_trained_now():
+    """As --mode=check does, which releases all beforehand."""
+    step, batches = opened([Freeze("batch_normalization"), Freeze("conv2d", until=3)])
+    segment = next(batches.take(1))
+    trained = {"sequential/dense/kernel", "sequential/dense/bias"}
+    assert {name.removeprefix("loss/") for name in Probe(step).first_step(segment)["gradients"]} == trained
+    step.release()
+    found = {name.removeprefix("loss/") for name in Probe(step).first_step(segment)["gradients"]}
+    assert found == trained | {"sequential/conv2d/kernel", "sequential/conv2d/bias"}
+
+
+class Scaled(keras.layers.Layer):
+    """A weight of its own, beside a layer."""
+
+    def __init__(self):
+        super().__init__(name="scaled")
+        self.dense = keras.layers.Dense(2)
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(), name="scale")
+        self.dense.build(shape)
+
+    def call(self, inputs):
+        return self.scale * self.dense(inputs)
+
+
+def test_weights_that_no_rule_could_keep_are_refused():
+    model = keras.Sequential([keras.Input((3,)), Scaled(), keras.layers.Dense(1)])
+    parts = Parts([], {"model": model})
+    assert len(Freeze("dense").layers(parts)) == 2
+    with pytest.raises(UsageError, match="meets '.*scaled', which has weights of its own beside layers"):
+        Freeze("scaled").layers(parts)
+
+
+def test_one_pattern_is_one_rule():
+    with pytest.raises(UsageError, match="two rules of freezes have the same Freeze.pattern"):
+        opened([Freeze("conv2d"), Freeze("conv2d", until=3)])
 
 
 @pytest.mark.parametrize(

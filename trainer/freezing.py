@@ -13,8 +13,9 @@ from trainer.tasks.protocol import Objective, Parts
 class Freeze:
     """Some layers of a model.
 
-    Frozen, their weights do not move, and what they do differently in training they do as in inference (moving
-    statistics stay, too). Where several rules meet a layer, the last one counts.
+    Frozen, their weights do not move, and batch normalisation works as in inference (its moving statistics stay, too).
+    Where several rules meet a layer, the last one counts. Layers that are released find optimizers in full swing: with
+    Adam their first steps are larger than later ones, so a lower learning rate is due (gin/runs/finetune.gin).
 
     Args:
       pattern: a regular expression that is looked for in the paths of the layers, such as 'mobilenet/block_1'.
@@ -35,6 +36,12 @@ class Freeze:
         """The layers that are meant. Raises UsageError if there are none."""
         if self.model not in parts.models:
             raise UsageError(f"Freeze.model = '{self.model}': the task has: {', '.join(sorted(parts.models))}")
+        for layer in keras_internals.mixed_layers([parts.models[self.model]]):
+            if self._pattern.search(_path(layer)):
+                raise UsageError(
+                    f"Freeze.pattern = '{self.pattern}' meets '{_path(layer)}', which has weights of its own beside "
+                    f"layers within it: put these weights into a layer, so that they can be frozen by themselves"
+                )
         layers = keras_internals.leaf_layers([parts.models[self.model]])
         found = [layer for layer in layers if self._pattern.search(_path(layer))]
         if not found:
@@ -56,10 +63,18 @@ class Frozen:
     """
 
     def __init__(self, rules: Sequence[Freeze], parts: Parts):
+        told = {(rule.model, rule.pattern) for rule in rules}
+        if len(told) < len(rules):
+            raise UsageError("two rules of freezes have the same Freeze.pattern: drop one, or set its until")
         last = {id(layer): (layer, rule) for rule in rules for layer in rule.layers(parts)}
         self._layers = {rule: [layer for layer, by in last.values() if by is rule] for rule in rules}
         for layer, _ in last.values():
             layer.trainable = False
+
+    @property
+    def ending(self) -> list[Freeze]:
+        """The rules that hold until a step."""
+        return [rule for rule in self._layers if rule.until is not None]
 
     def release(self, rule: Freeze) -> None:
         """Has the layers of a rule trained from now on."""

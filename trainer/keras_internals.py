@@ -49,6 +49,13 @@ def leaf_layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
     ]
 
 
+def mixed_layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
+    """The layers that have weights of their own beside layers within them."""
+    leaves = {id(layer) for layer in leaf_layers(models)}
+    others = [layer for layer in _layers(models) if id(layer) not in leaves]
+    return [layer for layer in others if layer._trainable_variables or layer._non_trainable_variables]
+
+
 def own_reduction(optimizer: keras.optimizers.Optimizer) -> None:
     """Keeps the optimizer from reducing gradients over replicas: the step has done that already."""
     optimizer._all_reduce_sum_gradients = lambda grads_and_vars: grads_and_vars

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from trainer import randomness
 from trainer.data.pipeline import Segment
+from trainer.freezing import active
 from trainer.step import TrainStep, algorithm
 
 
@@ -34,7 +35,7 @@ class Probe:
         gradients = {
             f"{o.name}/{v.path}": g.numpy()
             for o in step.parts.objectives
-            for v, g in zip(o.variables, reduced["gradients"][o.name], strict=True)
+            for v, g in zip(active(o), reduced["gradients"][o.name], strict=True)
         }
         losses = {name: (total / reduced["counts"][name]).numpy() for name, total in reduced["losses"].items()}
         moved = zip(step.statistics, reduced["moved"], strict=True)

@@ -130,9 +130,10 @@ class TrainStep:
         """Makes the gradients of the step after `step` NaN. To be called before the first host call."""
         self._poisoned = step
 
-    def release(self, rule: Freeze) -> None:
-        """Has layers trained that were frozen; the next call compiles anew."""
-        self._frozen.release(rule)
+    def release(self, rule: Freeze | None = None) -> None:
+        """Has layers trained that a rule has frozen, or all that end some time; the next call compiles anew."""
+        for each in [rule] if rule else self._frozen.ending:
+            self._frozen.release(each)
         self._compiled = None
 
     @property

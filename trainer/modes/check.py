@@ -31,6 +31,7 @@ _TOLERANCE = 1e-5
 def run(experiment: "Experiment") -> int:
     """Writes FOLDER/replicas_N.pkl: a record of each step, by its number."""
     folder, replicas = Path(experiment.invocation.options["folder"]), experiment.strategy.num_replicas_in_sync
+    experiment.step.release()  # what is trained later is looked at, too
     # The weights come from the reference. Whatever still follows the process's seed is a task's own random numbers.
     keras.utils.set_random_seed(replicas)
     reference = folder / "states.pkl"
