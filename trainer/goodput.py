@@ -7,6 +7,7 @@ From the start of the first command to the end of the last one, so the kinds add
     stepping     training                             idle       between two commands, when nobody asked for a run
     data         the loop waiting for data            other      all else between steps
     evaluation                                        checkpoint   the loop waiting for one
+    showing      making images and texts to look at
 """
 
 import contextlib
@@ -16,13 +17,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 KINDS = (
-    "startup", "compilation", "stepping", "data", "evaluation", "checkpoint", "other", "lost", "restart", "idle",
+    "startup", "compilation", "stepping", "data", "evaluation", "showing", "checkpoint", "other", "lost", "restart",
+    "idle",
 )  # fmt: skip
 # What is done again after a step that no checkpoint holds.
-_REPEATED = ("stepping", "data", "evaluation", "other")
+_REPEATED = ("stepping", "data", "evaluation", "showing", "other")
 _SECONDS_BETWEEN_ENTRIES = 1.0
 # May take long, with no entry until they end: what came before is written down first.
-_LONG = ("evaluation", "checkpoint")
+_LONG = ("evaluation", "showing", "checkpoint")
 # Monotonic within a process, and comparable between processes as far as their machines' clocks agree.
 _WALL = time.time() - time.monotonic()
 

@@ -41,6 +41,15 @@ def test_who_is_stuck_elsewhere_while_the_others_wait_in_a_step_is_named_with_it
     assert (hang.rank, hang.phase) == (1, phase)
 
 
+def test_what_is_shown_after_an_evaluation_may_take_long():
+    """All make the same texts at once, and none of them steps meanwhile."""
+    monitor = Monitor(LIMITS)
+    for second in range(5):
+        assert look(monitor, second, *[stepping(40 + second, "evaluation")] * 2) == []
+    for second in range(5, 60):
+        assert look(monitor, second, *[stepping(44, "showing")] * 2) == []
+
+
 def test_who_no_longer_beats_is_to_blame_at_once():
     monitor = Monitor(LIMITS)
     look(monitor, 0, stepping(40), stepping(41))

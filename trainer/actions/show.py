@@ -28,7 +28,7 @@ class Show(Periodic):
         return self.context.evaluator.has_samples and step > self._done and super().due(step, report)
 
     def __call__(self, report) -> bool:
-        with self.context.ledger.spend("evaluation"):
+        with self.context.ledger.spend("showing"):
             self.context.summaries.samples(report.step, self.context.evaluator.samples(self._count, self._seed))
         self._done = report.step
         return False
