@@ -4,6 +4,7 @@ Handed to actions, so that they never reach into the train step. Decides neither
 the numbers.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -99,6 +100,10 @@ class Evaluator:
                     for outputs, valid in local:
                         parts.append({name: value.numpy()[valid.numpy() > 0] for name, value in outputs.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def weights(self) -> contextlib.AbstractContextManager:
+        """Within this context the models hold the weights that are evaluated."""
+        return self._average.in_place()
 
     @property
     def has_samples(self) -> bool:

@@ -62,8 +62,14 @@ class Summaries:
         folder.mkdir(parents=True, exist_ok=True)
         shown = [(word, vector) for word, vector in zip(words, vectors, strict=True) if word]
         whitespace = str.maketrans("\t\n\r", "   ")
-        (folder / "meta.tsv").write_text("".join(f"{word.translate(whitespace)}\n" for word, _ in shown))
-        (folder / "vecs.tsv").write_text("".join("\t".join(f"{x:.6g}" for x in vector) + "\n" for _, vector in shown))
+        lines = {
+            "meta.tsv": (word.translate(whitespace) for word, _ in shown),
+            "vecs.tsv": ("\t".join(f"{x:.6g}" for x in vector) for _, vector in shown),
+        }
+        for name, each in lines.items():
+            temporary = folder / f".{name}"
+            temporary.write_text("".join(f"{line}\n" for line in each), encoding="utf-8")
+            temporary.replace(folder / name)
         config = projector.ProjectorConfig()
         config.embeddings.add(tensor_name="words", tensor_path="vecs.tsv", metadata_path="meta.tsv")
         projector.visualize_embeddings(str(folder), config)

@@ -1,5 +1,6 @@
 """What happens at step boundaries: when each action is due, what it does, and what it remembers."""
 
+import contextlib
 import dataclasses
 import math
 
@@ -45,6 +46,9 @@ class Evaluated:
 
     def names(self, split):
         return self.results
+
+    def weights(self):
+        return contextlib.nullcontext()
 
     def evaluate(self, split, should_stop):
         return None if should_stop() else {"split": float(split == "test"), **self.results}
@@ -288,7 +292,8 @@ def test_a_lowered_learning_rate_is_remembered_across_a_resume(run):
 
 
 @pytest.mark.parametrize(
-    "options, name", [({"mode": "less"}, "mode"), ({"patience": 0}, "patience"), ({"factor": 1}, "factor")]
+    "options, name",
+    [({"mode": "less"}, "mode"), ({"patience": 0}, "patience"), ({"factor": 1}, "factor"), ({"least": 1.0}, "least")],
 )
 def test_reducing_refuses_what_makes_no_sense(run, options, name):
     with pytest.raises(UsageError, match=f"ReduceOnPlateau.{name} = "):

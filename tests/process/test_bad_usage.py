@@ -73,6 +73,14 @@ PARAMS = {
         ],
         ["monitor = 'test/los'", "there are: test/loss, test/accuracy"],
     ),
+    "a monitor that nobody evaluates": (
+        [
+            "experiment.run.more_actions = [@early_stopping.EarlyStopping]",
+            "early_stopping.EarlyStopping.monitor = 'validation/loss'",
+            "arrays.splits.validation = @digits.held_out",
+        ],
+        ["monitor = 'validation/loss'", "no action evaluates the split 'validation'", "Evaluate.split"],
+    ),
     "nothing kept": (["checkpoints.Checkpoints.keep = 0"], ["Checkpoints.keep = 0"]),
     "labels outside": (["arrays.splits.train = @digits.labels_outside"], ["labels 'y'", "10", "0 to 9"]),
     "test labels outside": (["arrays.splits.test = @digits.labels_outside"], ["labels 'y'", "10", "0 to 9"]),

@@ -71,6 +71,8 @@ class Action:
     """
 
     turn = Turn.ACT
+    measures: str | None = None  # the split whose values it puts into a report's evaluation
+    monitors: str | None = None  # '<split>/<name>', the value of an evaluation that it waits for
 
     def next_step(self, step: int) -> int:
         """The first step at which this is due, counted from `step`; `step` itself if something is still owed there."""

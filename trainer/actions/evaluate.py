@@ -24,6 +24,7 @@ class Evaluate(Periodic):
             there = ", ".join(context.evaluator.sources) or "none"
             raise UsageError(f"Evaluate.split = '{split}': the data has no such split to evaluate; it has: {there}")
         self._split, self._done = split, 0
+        self.measures = split
 
     @property
     def name(self) -> str:

@@ -7,6 +7,8 @@ from trainer.word_vectors import embeddings, vocabulary
 class Projector(Periodic):
     """Writes RUN_DIR/tensorboard/train/vecs.tsv, a vector a line, and meta.tsv, its word; both as they are last.
 
+    They are the vectors that are evaluated: averages, where the run keeps them.
+
     Args:
       every: a period in steps; None: an epoch.
       layer: name of the layers.Embedding.
@@ -29,6 +31,8 @@ class Projector(Periodic):
         return step > 0 and super().due(step, report)
 
     def __call__(self, report) -> bool:
-        with self.context.ledger.spend("evaluation"):
-            self.context.summaries.embedding(self._words, self._vectors.numpy()[: len(self._words)])
+        with self.context.ledger.spend("showing"):
+            with self.context.evaluator.weights():
+                vectors = self._vectors.numpy()[: len(self._words)]
+            self.context.summaries.embedding(self._words, vectors)
         return False

@@ -2,13 +2,14 @@
 
 import importlib.metadata
 import platform
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from trainer import strategies
-from trainer.actions.action import Context
+from trainer.actions.action import Action, Context
 from trainer.data.pipeline import Input
 from trainer.errors import UsageError
 from trainer.loop import Controller
@@ -78,6 +79,7 @@ class Attempt:
             fields=experiment.splits.train.fields,
         )
         self.actions = sorted((make(context) for make in experiment.actions), key=lambda action: action.turn)
+        _require_measured(self.actions)
         self._state = TrainState(experiment.step, self.actions)
         saved = experiment.books.saved
         self.first_step = saved.step if saved else 0
@@ -246,6 +248,17 @@ class Attempt:
             "input_digest": f"{int(self._experiment.step.digest.numpy()) % (1 << 64):016x}",
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         }
+
+
+def _require_measured(actions: Sequence[Action]) -> None:
+    """Raises UsageError if an action waits for a value that no other one finds."""
+    measured = {action.measures for action in actions} - {None}
+    for action in actions:
+        if action.monitors and (split := action.monitors.partition("/")[0]) not in measured:
+            raise UsageError(
+                f"{type(action).__name__}.monitor = '{action.monitors}': no action evaluates the split '{split}': set "
+                f"trainer.actions.evaluate.Evaluate.split = '{split}', or add another Evaluate with that split"
+            )
 
 
 def _version(package: str) -> str:

@@ -1,0 +1,59 @@
+"""What actions share that act when a metric no longer improves."""
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from trainer.actions.action import Action, Context
+from trainer.errors import UsageError
+
+
+class Monitoring(Action):
+    """Counts the evaluations in a row that were no better than the best so far. Subclasses say what follows.
+
+    Args:
+      monitor: '<split>/<name>', as an Evaluate action reports it.
+      patience: how many evaluations may pass without improvement.
+      mode: whether a smaller ('min') or larger ('max') value is better.
+      min_delta: how much better counts as better.
+
+    Raises:
+      UsageError: an argument is out of range, or there is no such value.
+    """
+
+    def __init__(self, context: Context, monitor: str, patience: int, mode: Literal["min", "max"], min_delta: float):
+        name = type(self).__name__
+        if mode not in ("min", "max"):
+            raise UsageError(f"{name}.mode = '{mode}': give 'min' or 'max'")
+        if patience < 1:
+            raise UsageError(f"{name}.patience = {patience}: give a number of at least 1")
+        if min_delta < 0:
+            raise UsageError(f"{name}.min_delta = {min_delta}: give a number from 0 on")
+        there = [f"{split}/{each}" for split in context.evaluator.sources for each in context.evaluator.names(split)]
+        if monitor not in there:
+            raise UsageError(f"{name}.monitor = '{monitor}': no such value is evaluated; there are: {', '.join(there)}")
+        self.context, self.monitors, self._patience, self._delta = context, monitor, patience, min_delta
+        self._sign = 1.0 if mode == "min" else -1.0
+        self._best, self._worse = math.inf, 0
+
+    def due(self, step: int, report) -> bool:
+        return self.monitors in report.evaluation
+
+    def __call__(self, report) -> bool:
+        value = self._sign * report.evaluation[self.monitors]
+        if value < self._best - self._delta:
+            self._best, self._worse = value, 0
+            return False
+        self._worse += 1
+        return self._worse >= self._patience and self.lost_patience(report)
+
+    def lost_patience(self, report) -> bool:
+        """Acts; returns whether the run shall end here."""
+        raise NotImplementedError
+
+    def state(self):
+        return {"best": self._best, "worse": self._worse}
+
+    def restore(self, state):
+        self._best, self._worse = float(np.asarray(state["best"])), int(np.asarray(state["worse"]))
