@@ -97,8 +97,9 @@ def _as_in_keras(name: str, values: np.ndarray, state: dict[str, np.ndarray]) ->
         kinds = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
     else:
         kinds = {"weight": "kernel"}
-    if values.ndim == 4:
-        values = values.transpose((2, 3, 0, 1) if values.shape[1] == 1 else (2, 3, 1, 0))
+    if values.ndim > 2:  # of a convolution: the places come first in Keras
+        places = tuple(range(2, values.ndim))
+        values = values.transpose((*places, 0, 1) if values.shape[1] == 1 else (*places, 1, 0))
     elif values.ndim == 2:
         values = values.T
     return "/".join([*module.split("."), kinds.get(kind, kind)]), values

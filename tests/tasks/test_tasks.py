@@ -198,3 +198,16 @@ def test_two_metrics_of_one_output_have_two_names(name):
     task = heads(distance=lambda: Head("distance", keras.losses.MeanSquaredError, metrics=metrics))
     with pytest.raises(UsageError, match=f"Head.metrics of 'distance' has two metrics called '{name}'"):
         task.metrics()
+
+
+def penalised():
+    return keras.Sequential([keras.layers.Dense(3, kernel_regularizer=keras.regularizers.L2(0.5))])
+
+
+def test_penalties_of_a_model_are_part_of_its_loss():
+    model = penalised()
+    task = Ctc(lambda: model, ADAM)
+    task.build({"x": Field((9, 3), "float32"), "y": Field((2,), "int64", -1, 1)})
+    batch = {"x": tf.zeros((1, 9, 3)), "y": tf.constant([[0, 1]]), "valid": tf.ones(1)}
+    expected = 0.5 * np.square(model.layers[-1].kernel.numpy()).sum()
+    assert float(task.losses(batch, tf.constant([0, 0]))[0]["loss"].shared) == pytest.approx(expected, rel=1e-5)

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from trainer.errors import UsageError
-from trainer.tasks.protocol import Loss, Objective, Parts
+from trainer.tasks.protocol import Loss, Objective, Parts, penalties
 
 
 class Ctc:
@@ -55,7 +55,7 @@ class Ctc:
         times = tf.fill([tf.shape(logits)[0]], tf.shape(logits)[1])
         lengths = tf.reduce_sum(tf.cast(strings > 0, tf.int32), axis=1)
         values = tf.nn.ctc_loss(strings, logits, lengths, times, logits_time_major=False, blank_index=0)
-        return {"loss": Loss(values * batch["valid"], batch["valid"])}
+        return {"loss": Loss(values * batch["valid"], batch["valid"], penalties(self.model))}
 
     def losses(self, batch, seed):
         logits = self.model(batch[self._x], training=True)

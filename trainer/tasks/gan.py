@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from trainer.errors import UsageError
 from trainer.tasks.images import shape_of_bytes
-from trainer.tasks.protocol import Loss, Objective, Parts
+from trainer.tasks.protocol import Loss, Objective, Parts, penalties
 
 
 class Gan:
@@ -84,8 +84,8 @@ class Gan:
             discriminator += 0.5 * self._penalty * tf.reduce_sum(tf.square(slope), axis=(1, 2, 3))
         outputs = {"real": on_real, "made": on_made}
         return {
-            "discriminator": Loss(discriminator * valid, valid),
-            "generator": Loss(tf.nn.softplus(-on_made) * valid, valid),
+            "discriminator": Loss(discriminator * valid, valid, penalties(self.discriminator)),
+            "generator": Loss(tf.nn.softplus(-on_made) * valid, valid, penalties(self.generator)),
         }, outputs
 
     def outputs(self, batch):
@@ -113,6 +113,6 @@ class Gan:
             metrics[f"{name}_found"].update_state(tf.cast(right, tf.float32), sample_weight=batch["valid"])
 
     def samples(self, batch, seed):
-        """'made': images of noise that is always the same, so that one can watch them become better."""
-        noise = tf.random.stateless_normal((64, self._noise), (0, 0))
+        """'made': images of noise, the same each time, so that one can watch them become better."""
+        noise = tf.random.stateless_normal((64, self._noise), seed)
         return {"images/made": (tf.cast(self.generator(noise, training=False), tf.float32) + 1.0) / 2.0}

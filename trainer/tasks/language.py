@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from trainer.errors import UsageError
-from trainer.tasks.protocol import Loss, Objective, Parts
+from trainer.tasks.protocol import Loss, Objective, Parts, penalties
 
 
 class Language:
@@ -65,9 +65,8 @@ class Language:
         return {"nats": self._nats(batch, training=False)}
 
     def evaluate(self, batch, outputs):
-        return {
-            "loss": Loss(tf.reduce_sum(outputs["nats"], axis=1) * batch["valid"], float(self._length) * batch["valid"])
-        }
+        values = tf.reduce_sum(outputs["nats"], axis=1) * batch["valid"]
+        return {"loss": Loss(values, float(self._length) * batch["valid"], penalties(self.model))}
 
     def metrics(self):
         return {}

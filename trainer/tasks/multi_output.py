@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from trainer.errors import UsageError
 from trainer.tasks import targets
-from trainer.tasks.protocol import Loss, Objective, Parts
+from trainer.tasks.protocol import Loss, Objective, Parts, penalties
 
 
 class Head:
@@ -71,8 +71,7 @@ class MultiOutput:
 
     def _sum(self, batch, outputs):
         values = tf.add_n([head.weight * head.losses(batch, outputs[name]) for name, head in self._heads.items()])
-        shared = tf.add_n([tf.cast(loss, tf.float32) for loss in self.model.losses]) if self.model.losses else 0.0
-        return {"loss": Loss(values * batch["valid"], batch["valid"], shared)}
+        return {"loss": Loss(values * batch["valid"], batch["valid"], penalties(self.model))}
 
     def outputs(self, batch):
         """The model's own, by name."""

@@ -28,6 +28,12 @@ class Loss(NamedTuple):
     shared: tf.Tensor | float = 0.0
 
 
+def penalties(*models: keras.Model) -> tf.Tensor | float:
+    """What regularisers add to a loss, float32 []: its `shared`. To be asked for after the models were called."""
+    found = [tf.cast(loss, tf.float32) for model in models for loss in model.losses]
+    return tf.add_n(found) if found else 0.0
+
+
 class Objective(NamedTuple):
     """One quantity to minimise, and the variables that are moved to do so.
 

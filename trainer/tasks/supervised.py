@@ -14,7 +14,7 @@ import tensorflow as tf
 from trainer.data.source import Field
 from trainer.errors import UsageError
 from trainer.tasks import targets
-from trainer.tasks.protocol import Loss, Objective, Parts
+from trainer.tasks.protocol import Loss, Objective, Parts, penalties
 
 
 class _Masked(NamedTuple):
@@ -121,8 +121,8 @@ class Supervised:
         weight = weight * batch["valid"]
         if self._weight:
             weight *= tf.cast(tf.reshape(batch[self._weight], [-1]), tf.float32)
-        shared = tf.add_n([tf.cast(loss, tf.float32) for loss in self.model.losses]) if self.model.losses else 0.0
-        return {"loss": Loss(tf.reduce_sum(values, axis=1) * weight, tf.reduce_sum(counts, axis=1), shared)}
+        values, counts = tf.reduce_sum(values, axis=1) * weight, tf.reduce_sum(counts, axis=1)
+        return {"loss": Loss(values, counts, penalties(self.model))}
 
     def losses(self, batch, seed):
         outputs = self.model(self._input(batch), training=True)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from trainer.errors import UsageError
 from trainer.tasks.images import shape_of_bytes
-from trainer.tasks.protocol import Loss, Objective, Parts
+from trainer.tasks.protocol import Loss, Objective, Parts, penalties
 
 
 class Vae:
@@ -71,7 +71,8 @@ class Vae:
         return {"loss": self._loss(batch, outputs)}, outputs
 
     def _loss(self, batch, outputs):
-        return Loss((outputs["reconstruction"] + outputs["divergence"]) * batch["valid"], batch["valid"])
+        values = (outputs["reconstruction"] + outputs["divergence"]) * batch["valid"]
+        return Loss(values, batch["valid"], penalties(self.encoder, self.decoder))
 
     def outputs(self, batch):
         """'mean' and 'log_variance' [n, latent]; 'reconstruction' and 'divergence' [n] in nats.
