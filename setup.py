@@ -29,6 +29,7 @@ setup(
         "tensorboard>=2.20",
         "gin-config>=0.5.0",
         "absl-py>=2.1",
+        "google-crc32c>=1.5",
         "rich>=13.7",
     ],
     extras_require={

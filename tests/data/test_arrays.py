@@ -4,11 +4,13 @@ import examples
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
-from trainer.data.source import Splits
+from trainer.data.source import Field, Splits
 from trainer.data.sources import arrays
 from trainer.data.sources.arrays import Arrays, as_source
+from trainer.data.splits import Subset
 from trainer.errors import UsageError
 
 
@@ -125,21 +127,63 @@ def test_npz_that_lacks_an_array_names_those_there_are(tmp_path):
         arrays.npz(tmp_path / "a.npz")
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut short", None])
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut short"])
 def test_a_file_that_is_no_npz_is_named(tmp_path, content):
     path = tmp_path / "a.npz"
-    if content is None:
-        np.save(path.with_suffix(".npy"), np.zeros(3))
-        path.with_suffix(".npy").rename(path)
-    else:
-        path.write_bytes(content)
+    path.write_bytes(content)
     with pytest.raises(UsageError, match=f"cannot read {path}"):
         arrays.load_npz(path)
     with pytest.raises(UsageError, match=r"no such file: nowhere\.npz"):
         arrays.load_npz("nowhere.npz")
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    with pytest.raises(
+        UsageError, match=r"a\.npy: it is an \.npy file, of one array without a name; give a file of np\.savez"
+    ):
+        arrays.load_npz(tmp_path / "a.npy")
+
+
+def test_a_damaged_npz_is_named(tmp_path):
+    """Of one flipped bit zipfile and zlib raise errors of many kinds; what is read nevertheless is not changed."""
+    path, x = tmp_path / "a.npz", np.arange(40)
+    np.savez_compressed(path, x=x)
+    whole = path.read_bytes()
+    refused = 0
+    for byte in range(len(whole)):
+        path.write_bytes(whole[:byte] + bytes([whole[byte] ^ 1 << byte % 8]) + whole[byte + 1 :])
+        try:
+            assert all((array == x).all() for array in arrays.load_npz(path).values())
+        except UsageError as error:
+            assert (
+                error.message.startswith(f"cannot read {path} as an .npz file, it may be damaged: ")
+                and "\n" not in error.message
+            )
+            refused += 1
+    assert refused > len(whole) / 2
 
 
 def test_an_npz_of_objects_runs_nothing(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.array([{}], object))
     with pytest.raises(UsageError, match=r"cannot read .*a\.npz"):
         arrays.load_npz(tmp_path / "a.npz")
+
+
+class Picky:
+    """Two examples, of which the second cannot be read."""
+
+    def __init__(self):
+        self.fields = {"x": Field((), "float32")}
+
+    def __len__(self):
+        return 2
+
+    def read(self, indices):
+        return {"x": tf.debugging.check_numerics(tf.gather([1.0, np.nan], indices), "it is")}
+
+
+def test_what_fits_into_memory_is_read_once_and_the_rest_left_as_it_is(monkeypatch):
+    source = Subset(Picky(), np.zeros(3, int))
+    assert arrays.resident(source, "mine").read([0, 2])["x"].numpy().tolist() == [1, 1]
+    with pytest.raises(UsageError, match=r"^mine: an example cannot be read: it is : Tensor had NaN values$"):
+        arrays.resident(Picky(), "mine")
+    monkeypatch.setattr(arrays, "RESIDENT_BYTES", 11)
+    assert arrays.resident(source, "mine") is source

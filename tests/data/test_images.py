@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.data.order import Order
+from trainer.data.pipeline import Input, Layout
 from trainer.data.sources import images
-from trainer.errors import UsageError
+from trainer.errors import TrainingError, UsageError
+
+# Two rows of three pixels of the colour (200, 100, 50); the second is followed by one of half as much light.
+WEBP = bytes.fromhex("524946461e000000574542505650384c110000002f024000000750b22257a6ff8188e87f0000")
+ANIMATED_WEBP = bytes.fromhex(
+    "524946468800000057454250565038580a00000002000000020000010000414e494d06000000000000000000414e4d462a000000000000000000"
+    "020000010000000000025650384c110000002f024000000750b22257a6ff8188e87f0000414e4d462a000000000000000000020000010000000000"
+    "005650384c110000002f024000000750999235a3ff8188e87f0000"
+)
 
 
 def save(path, array):
@@ -72,6 +82,49 @@ def test_what_does_not_fit_into_memory_is_read_when_it_is_asked_for(folder, monk
         np.testing.assert_array_equal(array, resident[name])
 
 
+def test_webp_is_read_but_for_animations(tmp_path):
+    for i in range(4):
+        (tmp_path / "only").mkdir(exist_ok=True)
+        (tmp_path / "only" / f"{i}.webp").write_bytes(WEBP)
+    assert (read(images.folders(str(tmp_path), size=(2, 3), test=0.5).train)["x"] == (200, 100, 50)).all()
+    for content in (ANIMATED_WEBP, ANIMATED_WEBP[:100]):
+        (tmp_path / "only" / "3.webp").write_bytes(content)
+        with pytest.raises(
+            UsageError, match=r"3\.webp: it cannot be decoded \(an animated WebP is not read\); replace"
+        ):
+            images.folders(str(tmp_path), size=(2, 3), test=0.5)
+
+
+# What EXIF's numbers ask for: where the first row and the first column of what is stored belong.
+ORIENTATIONS = {
+    1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud, 5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1), 7: lambda a: np.rot90(a, 2).swapaxes(0, 1), 8: np.rot90,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ["II*\0", "MM\0*"])
+def test_photos_stand_upright(tmp_path, order, monkeypatch):
+    stored = np.repeat(np.repeat([[20, 60, 100], [140, 180, 220]], 8, 0), 8, 1).astype(np.uint8)[..., None]
+    encoded = tf.io.encode_jpeg(stored, quality=100).numpy()
+    endian = "little" if order.startswith("I") else "big"
+    for orientation, turned in ORIENTATIONS.items():
+        numbers = [(8, 4), (1, 2), (0x112, 2), (3, 2), (1, 4), (orientation, 2), (0, 2), (0, 4)]
+        exif = b"Exif\0\0" + order.encode() + b"".join(number.to_bytes(size, endian) for number, size in numbers)
+        segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+        for name in ("a", "b"):
+            path = tmp_path / str(orientation) / f"{name}.jpg"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(encoded[:2] + segment + encoded[2:])
+        photo = images.photos({"x": str(path)}, longest=24).train
+        np.testing.assert_allclose(read(photo)["x"][0, ..., :1], turned(stored), atol=3)
+    for memory in (images.RESIDENT_BYTES, 0):
+        monkeypatch.setattr(images, "RESIDENT_BYTES", memory)
+        found = read(images.folders(str(tmp_path), size=(24, 24), channels=1, test=0.5).train)
+        for image, turned in zip(found["x"], ORIENTATIONS.values(), strict=True):
+            # Of the corners of equal squares, whatever they were stretched to.
+            np.testing.assert_allclose(image[::23, ::23], turned(stored[::15, ::23]), atol=3)
+
+
 @pytest.mark.parametrize("resident", [True, False])
 def test_a_broken_image_is_named_or_skipped_and_counted(folder, monkeypatch, resident):
     if not resident:
@@ -88,6 +141,63 @@ def test_a_broken_image_is_named_or_skipped_and_counted(folder, monkeypatch, res
             images.folders(str(folder), size=(8, 8))
 
 
+def test_what_is_wrong_with_a_file_is_said(folder, tmp_path):
+    broken = folder / "light" / "3.png"
+    contents = {
+        "Input is empty": b"", "Unknown image file format": b"<html>not found</html>", "Invalid PNG": broken.read_bytes()[:50],
+        "Is a directory": None,
+    }  # fmt: skip
+    for says, content in contents.items():
+        broken.unlink()
+        if content is None:
+            broken.mkdir()
+        else:
+            broken.write_bytes(content)
+        with pytest.raises(
+            UsageError, match=rf"light/3\.png: it cannot be decoded \(.*{says}.*\); replace.*'skip'"
+        ) as error:
+            images.folders(str(folder), size=(8, 8))
+        assert "{{" not in error.value.message and "Graph" not in error.value.message
+        with pytest.raises(UsageError, match=rf"3\.png: it cannot be decoded \(.*{says}.*\); replace it") as error:
+            images.photos({"x": str(broken)}, longest=8)
+        assert "{{" not in error.value.message
+
+
+def test_a_broken_image_that_is_met_while_training_is_named(folder, monkeypatch):
+    monkeypatch.setattr(images, "RESIDENT_BYTES", 100)
+    source = images.folders(str(folder), size=(8, 8), test=0.3).train
+    (folder / "light" / "3.png").write_bytes(b"no image")
+    (folder / "light" / "4.png").unlink()
+    layout = Layout(len(source), 1, 1)
+    batches = Input(source, Order(len(source), len(source)), layout, tf.distribute.get_strategy()).open(0)
+    with pytest.raises(
+        TrainingError, match=r"light/[34]\.png: it cannot be decoded \((Unknown|.*No such file)"
+    ) as error:
+        next(batches.take(1))
+    assert "\n" not in error.value.message and "{{" not in error.value.message
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_class_is_not_skipped_as_a_whole(folder, monkeypatch, resident):
+    if not resident:
+        monkeypatch.setattr(images, "RESIDENT_BYTES", 100)
+    for path in (folder / "light").iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(
+        UsageError, match=r"\(train\): of a class no image can be decoded, the first is .*light/\d\.png"
+    ):
+        images.folders(str(folder), size=(8, 8), test=0.5, broken="skip")
+
+
+@pytest.mark.parametrize(("argument", "value"), [
+    ("size", (0, 8)), ("size", (8,)), ("size", 8), ("channels", 2), ("background", -1), ("background", 256),
+    ("seed", -1), ("test", 0.01), ("broken", "ignore"),
+])  # fmt: skip
+def test_an_argument_that_cannot_be_is_named(folder, argument, value):
+    with pytest.raises(UsageError, match=rf"folders\.{argument} = "):
+        images.folders(str(folder), **{"size": (8, 8), argument: value})
+
+
 def test_bad_folders_are_refused(folder, tmp_path):
     with pytest.raises(UsageError, match="no such folder of images"):
         images.folders(str(tmp_path / "nowhere"), size=(8, 8))
@@ -95,12 +205,12 @@ def test_bad_folders_are_refused(folder, tmp_path):
     with pytest.raises(UsageError, match="class folder .*empty holds no image"):
         images.folders(str(folder), size=(8, 8))
     (folder / "empty").rmdir()
-    with pytest.raises(UsageError, match="folders.test = 0.01"):
-        images.folders(str(folder), size=(8, 8), test=0.01)
-    with pytest.raises(UsageError, match="folders.broken = 'ignore'"):
-        images.folders(str(folder), size=(8, 8), broken="ignore")
     save(folder / "train" / "a" / "1.png", np.zeros((4, 4, 3), np.uint8))
     save(folder / "test" / "b" / "1.png", np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(UsageError, match="'train' of a split beside dark, light: .* rename 'train'"):
+        images.folders(str(folder), size=(8, 8))
+    for name in ("dark", "light"):
+        (folder / name).rename(folder / f".{name}")
     with pytest.raises(UsageError, match="the class 'a' is not in both"):
         images.folders(str(folder), size=(8, 8))
 

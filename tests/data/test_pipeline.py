@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from trainer.data.order import Order
 from trainer.data.pipeline import Input, Layout
+from trainer.data.source import Field
 from trainer.data.sources.arrays import Arrays
-from trainer.errors import UsageError
+from trainer.errors import TrainingError, UsageError
 
 
 def expected(order, first, last):
@@ -113,3 +114,31 @@ def test_waiting_for_data_is_noticed():
     for steps in (1, 63, 1):  # two blocks of 64
         list(batches.take(steps))
     assert waits == ["begin", "end"] * 2
+
+
+class Broken:
+    """A thousand examples, of which number 700 cannot be read; outside of a graph only if it is `always` so."""
+
+    def __init__(self, always):
+        self.fields = {"x": Field((), "float32")}
+        self._always = always
+
+    def __len__(self):
+        return 1000
+
+    def read(self, indices):
+        broken = (indices == 700) & (self._always or not tf.executing_eagerly())
+        return {"x": tf.debugging.check_numerics(tf.where(broken, np.nan, 1.0), "number 700")}
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_an_example_that_cannot_be_read_is_told_in_one_line_when_its_step_comes(always):
+    source = Broken(always)
+    layout = Layout(8, shards=2, replicas=1)
+    batches = Input(source, Order(1000, 8), layout, tf.distribute.get_strategy()).open(0)
+    list(batches.take(64))
+    with pytest.raises(TrainingError if always else tf.errors.InvalidArgumentError, match="number 700") as error:
+        list(batches.take(64))
+    if always:
+        said = "the data: an example cannot be read: number 700 : Tensor had NaN values"
+        assert error.value.message == said

@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from trainer.data.order import Order
 from trainer.data.source import Source
-from trainer.errors import UsageError
+from trainer.data.sources.arrays import unreadable
+from trainer.errors import TrainingError, UsageError, of_other_processes
 
 # A block is one host call's work at least, so it should outweigh the call (about 0.2 ms) by far and stay in memory.
 _BLOCK_BYTES = 32 << 20
@@ -60,23 +61,50 @@ class Segment(NamedTuple):
 
 
 class Batches:
-    """An open input: hands out the next steps, in segments of blocks that were gathered ahead."""
+    """An open input: hands out the next steps, in segments of blocks that were gathered ahead.
 
-    def __init__(self, blocks: Iterator, block_steps: int, first_step: int, waiting: Callable):
+    Args:
+      wrong: says what is wrong with the examples of the block of this number; None if all can be read.
+    """
+
+    def __init__(
+        self,
+        blocks: Iterator,
+        block_steps: int,
+        first_step: int,
+        waiting: Callable,
+        wrong: Callable[[int], str | None],
+    ):
         self._blocks, self._block_steps, self._step, self._waiting = blocks, block_steps, first_step, waiting
+        self._wrong = wrong
         self._block = None
 
     def take(self, steps: int) -> Iterator[Segment]:
-        """Yields segments that hold the next `steps` steps, in order."""
+        """Yields segments that hold the next `steps` steps, in order.
+
+        Raises:
+          TrainingError: an example cannot be read.
+        """
         while steps > 0:
             start = self._step % self._block_steps
             if start == 0 or self._block is None:
                 with self._waiting():
-                    self._block = next(self._blocks)
+                    self._block = self._next()
             stop = min(self._block_steps, start + steps)
             yield Segment(self._block, tf.constant(start), tf.constant(stop))
             self._step += stop - start
             steps -= stop - start
+
+    def _next(self) -> Any:
+        try:
+            return next(self._blocks)
+        except tf.errors.OpError as error:
+            if of_other_processes(error):
+                raise
+            said = self._wrong(self._step // self._block_steps)
+            if said is None:
+                raise
+            raise TrainingError(said) from error
 
 
 class Input:
@@ -125,18 +153,28 @@ class Input:
             return read.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
         iterator = iter(self._strategy.distribute_datasets_from_function(blocks))
-        return Batches(iterator, self.block_steps, first_step, self._waiting)
+        return Batches(iterator, self.block_steps, first_step, self._waiting, self._wrong)
 
     def _read(self, block: tf.Tensor, replica: tf.Tensor) -> dict[str, tf.Tensor]:
+        ids, valid = self._located(block, replica)
+        fields = self.source.read(tf.reshape(ids, [-1]))
+        sizes = self.block_steps, self.layout.slots, self.layout.shard_size
+        batch = {name: tf.reshape(fields[name], (*sizes, *field.shape)) for name, field in self.source.fields.items()}
+        return batch | {"valid": tf.cast(valid, tf.float32), "id": ids}
+
+    def _located(self, block: tf.Tensor, replica: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The examples of a replica's part of a block, int64 [steps, slots, size], and which of them count."""
         steps, slots, size = self.block_steps, self.layout.slots, self.layout.shard_size
         step = (block * steps + tf.range(steps, dtype=tf.int64))[:, None, None]
         shard = (replica * slots + tf.range(slots, dtype=tf.int64))[:, None]
         place = shard * size + tf.range(size, dtype=tf.int64)
         ids, valid = self.order.locate(step, place)
-        valid &= shard < self.layout.shards
-        fields = self.source.read(tf.reshape(ids, [-1]))
-        batch = {
-            name: tf.reshape(fields[name], (steps, slots, size, *field.shape))
-            for name, field in self.source.fields.items()
-        }
-        return batch | {"valid": tf.cast(valid, tf.float32), "id": ids}
+        return ids, valid & (shard < self.layout.shards)
+
+    def _wrong(self, block: int) -> str | None:
+        """What is wrong with the examples of a block; None if all can be read. Reads them again, outside of a graph."""
+        for replica in range(self.layout.replicas):
+            ids, _ = self._located(tf.constant(block, tf.int64), tf.constant(replica, tf.int64))
+            if said := unreadable(self.source, tf.reshape(ids, [-1])):
+                return said
+        return None

@@ -5,7 +5,9 @@ is what a small model waits for; models rescale. Nothing here downloads.
 """
 
 import math
+import re
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,12 +15,18 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.data.source import Field, Source, Splits
-from trainer.errors import UsageError
+from trainer.errors import TrainingError, UsageError
 
 # What NumPy and TensorFlow both hold, as NumPy calls it.
-_DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split())
+DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split())
 # Of data that is decoded once, when it is opened; more would take the memory of what is trained.
 RESIDENT_BYTES = 1 << 30
+# What TensorFlow's messages hold beside the sentence: names of operations, and the frames that made them.
+_NOISE = re.compile(
+    r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:[^\]]*\](?: name: )?|^Graph execution error:|^Detected at .*|^  File .*"
+    r"|Name: <unknown>, |assertion failed: \[([^\]]*)\]",
+    re.MULTILINE,
+)
 
 
 class Arrays:
@@ -38,7 +46,7 @@ class Arrays:
         if not self._arrays:
             raise UsageError(f"{name} has no fields")
         for key, array in self._arrays.items():
-            if array.ndim == 0 or array.dtype.name not in _DTYPES:
+            if array.ndim == 0 or array.dtype.name not in DTYPES:
                 raise UsageError(
                     f"{name}: field '{key}' is not an array of examples that are numbers (rank {array.ndim}, dtype "
                     f"{array.dtype}): convert it, for example to float32 or int64"
@@ -120,11 +128,35 @@ def resident(source: Source, name: str) -> Source:
     if size_of(source) > RESIDENT_BYTES:
         return source
     read = tf.function(source.read, input_signature=[tf.TensorSpec([None], tf.int64)])
-    try:
-        parts = [read(indices) for indices in tf.data.Dataset.range(len(source)).batch(1024)]
-    except tf.errors.OpError as error:
-        raise UsageError(f"{name}: an example cannot be read: {error.message.splitlines()[0]}") from error
+    parts = []
+    for indices in tf.data.Dataset.range(len(source)).batch(1024):
+        try:
+            parts.append(read(indices))
+        except tf.errors.OpError as error:
+            raise UsageError(unreadable(source, indices, name) or f"{name}: {essence(error)}") from error
     return Arrays({key: np.concatenate([part[key].numpy() for part in parts]) for key in source.fields}, name=name)
+
+
+def unreadable(source: Source, indices: tf.Tensor, name: str = "the data") -> str | None:
+    """What is wrong with some examples of which one could not be read in a graph; None if all can be read now.
+
+    Outside of a graph a source knows which of them it reads, and can raise a TrainingError that names the file.
+
+    Args:
+      name: of a source that does not.
+    """
+    try:
+        source.read(indices)
+    except TrainingError as error:
+        return error.message
+    except tf.errors.OpError as error:
+        return f"{name}: an example cannot be read: {essence(error)}"
+    return None
+
+
+def essence(error: tf.errors.OpError) -> str:
+    """The sentence of a TensorFlow error that says what is wrong, without operations and where they were made."""
+    return " ".join(_NOISE.sub(r"\1", error.message).split()).rstrip(".")
 
 
 def splits(
@@ -171,9 +203,14 @@ def npz(path: str, x: str = "x", y: str = "y", check_finite: bool = False) -> Sp
 def load_npz(path: str) -> dict[str, np.ndarray]:
     """Returns all arrays of an .npz file. Raises UsageError if it cannot be read."""
     try:
-        with np.load(Path(path).expanduser(), allow_pickle=False) as file:
+        with open(Path(path).expanduser(), "rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise UsageError(
+                    f"cannot read {path}: it is an .npy file, of one array without a name; give a file of np.savez"
+                )
             return {key: file[key] for key in file.files}
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:  # TypeError: an .npy file
-        raise UsageError(f"cannot read {path} as an .npz file: {error}") from error
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UsageError(f"cannot read {path} as an .npz file, it may be damaged: {error}") from error

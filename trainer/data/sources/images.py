@@ -5,6 +5,7 @@ belongs to an example's place in the run, and not to the data.
 
 import concurrent.futures
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,19 +13,27 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.data.source import Field, Source, Splits
-from trainer.data.sources.arrays import RESIDENT_BYTES, Arrays
+from trainer.data.sources.arrays import RESIDENT_BYTES, Arrays, essence
 from trainer.data.splits import Subset
-from trainer.errors import UsageError
+from trainer.errors import TrainingError, UsageError
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 _SPLITS = ("train", "validation", "test")
+# How a camera was held stands in the EXIF data at the beginning of a JPEG: tag 0x0112, one number of 16 bits.
+_EXIF_BYTES = 1 << 16
+_ORIENTATION = re.compile(
+    rb"Exif\0\0(?:II\*\0.*?\x12\x01\x03\0\x01\0\0\0|MM\0\*.*?\x01\x12\0\x03\0\0\0\x01\0)([\x01-\x08])",
+    re.DOTALL,
+)
+_UPRIGHT, _ANIMATED_WEBP = np.int64(1), np.int64(0)
 
 
 class Files:
     """Image files that are read and decoded when they are asked for.
 
     Args:
-      paths: of PNG, JPEG, GIF (its first frame) or BMP files.
+      paths: of PNG, JPEG, GIF (its first frame), BMP or WebP files (no animation). A JPEG is turned upright as its
+        EXIF data says.
       labels: int64 [n], the class of each.
       classes: how many there are.
       size: (height, width) that each image is resized to.
@@ -32,6 +41,8 @@ class Files:
       background: 0 to 255, what shows through where an image is transparent.
 
     Fields: 'x' uint8 [height, width, channels], 'y' int64.
+
+    Reading a file that cannot be decoded raises a TrainingError outside of a graph, TensorFlow's own error within one.
     """
 
     def __init__(
@@ -47,7 +58,7 @@ class Files:
             "x": Field((*size, channels), "uint8"),
             "y": Field((), "int64", 0, classes - 1),
         }
-        self._size, self._channels, self._background = size, channels, float(background)
+        self._size, self._channels, self._background = size, channels, background
         self.paths = list(paths)
         with tf.device("CPU:0"):
             self._paths, self._labels = tf.constant(self.paths), tf.constant(labels, tf.int64)
@@ -63,21 +74,71 @@ class Files:
         )
         return {"x": images, "y": tf.gather(self._labels, indices)}
 
+    @tf.autograph.experimental.do_not_convert  # it would put frames of its own into what is raised
     def decode(self, path: tf.Tensor) -> tf.Tensor:
-        """The image of one file, uint8 [height, width, channels]."""
-        image = tf.io.decode_image(tf.io.read_file(path), channels=0, expand_animations=False)
-        # One colour or three; a second or fourth channel says how opaque they are.
-        channels = tf.shape(image)[-1]
-        colours = channels - (1 - channels % 2)
-        image = tf.cast(image, tf.float32)
-        opaque = tf.cond(channels % 2 == 0, lambda: image[..., -1:] / 255.0, lambda: tf.ones_like(image[..., :1]))
-        image = image[..., :colours] * opaque + self._background * (1.0 - opaque)
-        if self._channels == 3:
-            image = tf.cond(colours == 1, lambda: tf.repeat(image, 3, axis=-1), lambda: image)
-        else:
-            image = tf.cond(colours == 1, lambda: image, lambda: tf.image.rgb_to_grayscale(image[..., :3]))
-        image = tf.ensure_shape(image, (None, None, self._channels))
-        return tf.saturate_cast(tf.round(tf.image.resize(image, self._size, antialias=True)), tf.uint8)
+        """The image of one file, uint8 [height, width, channels].
+
+        Raises:
+          TrainingError: it cannot be decoded; outside of a graph.
+        """
+        try:
+            return decoded(tf.io.read_file(path), self._size, self._channels, self._background)
+        except tf.errors.OpError as error:
+            where = path.numpy().decode()
+            raise TrainingError(f"{where}: it cannot be decoded ({essence(error)}); replace or remove it") from error
+
+
+def decoded(encoded: tf.Tensor, size: tuple[int, int], channels: int, background: int) -> tf.Tensor:
+    """An encoded image (a string), uint8 [height, width, channels]; size, channels, background: see Files."""
+    return _resized(_upright(encoded), size, channels, background)
+
+
+def _upright(encoded: tf.Tensor) -> tf.Tensor:
+    """The image as it is stored, uint8 [height, width, 1 to 4], turned the way the camera was held."""
+    # Only JPEG and WebP have anything to say beforehand, and to ask costs as much as to decode a small PNG.
+    asked = tf.reduce_any(tf.strings.substr(encoded, 0, 2) == [b"\xff\xd8", b"RI"])
+    return tf.cond(asked, lambda: _turned(encoded), lambda: _stored(encoded))
+
+
+def _stored(encoded: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_image(encoded, channels=0, expand_animations=False)
+
+
+def _turned(encoded: tf.Tensor) -> tf.Tensor:
+    head = tf.strings.substr(encoded, 0, _EXIF_BYTES)[None]
+    held = tf.ensure_shape(tf.numpy_function(_held, [head], tf.int64, stateful=False), ())
+    # Of an animation that is cut off TensorFlow's decoder may write beyond its memory.
+    still = tf.raw_ops.Assert(condition=held != _ANIMATED_WEBP, data=["an animated WebP is not read"])
+    with tf.control_dependencies([still]):
+        image = _stored(encoded)
+    image = tf.cond(held >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
+    image = tf.cond(held // 2 % 2 == 1, lambda: image[:, ::-1], lambda: image)
+    return tf.cond((held - 1) // 2 % 2 == 1, lambda: image[::-1], lambda: image)
+
+
+def _held(heads: np.ndarray) -> np.int64:
+    """How EXIF says that the camera was held, from 1 to 8; of the first bytes of one file."""
+    (head,) = heads
+    # The second flag in the first chunk of an extended file.
+    if len(head) > 20 and head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & 2:
+        return _ANIMATED_WEBP
+    found = _ORIENTATION.search(head) if head[:2] == b"\xff\xd8" else None
+    return np.int64(found[1][0]) if found else _UPRIGHT
+
+
+def _resized(image: tf.Tensor, size: tuple[int, int], channels: int, background: int) -> tf.Tensor:
+    # One colour or three; a second or fourth channel says how opaque they are.
+    stored = tf.shape(image)[-1]
+    colours = stored - (1 - stored % 2)
+    image = tf.cast(image, tf.float32)
+    opaque = tf.cond(stored % 2 == 0, lambda: image[..., -1:] / 255.0, lambda: tf.ones_like(image[..., :1]))
+    image = image[..., :colours] * opaque + float(background) * (1.0 - opaque)
+    if channels == 3:
+        image = tf.cond(colours == 1, lambda: tf.repeat(image, 3, axis=-1), lambda: image)
+    else:
+        image = tf.cond(colours == 1, lambda: image, lambda: tf.image.rgb_to_grayscale(image[..., :3]))
+    image = tf.ensure_shape(image, (None, None, channels))
+    return tf.saturate_cast(tf.round(tf.image.resize(image, size, antialias=True)), tf.uint8)
 
 
 def folders(
@@ -91,10 +152,11 @@ def folders(
 ) -> Splits:
     """Returns images by class: PATH/CLASS/*, or PATH/train/CLASS/*, PATH/validation/CLASS/* and PATH/test/CLASS/*.
 
-    Classes are numbered in the order of their names.
+    Classes are numbered in the order of their names. Images that do not fit into memory (RESIDENT_BYTES) are decoded
+    each time they are read, so with broken = 'refuse' a run ends where it meets the first broken one.
 
     Args:
-      path: the folder.
+      path: the folder, of images as in Files.
       size: (height, width) that each image is resized to.
       channels: 3, or 1 for grey.
       background: 0 to 255, what shows through where an image is transparent.
@@ -103,18 +165,22 @@ def folders(
       broken: 'refuse', or 'skip' files that cannot be decoded, and say how many.
 
     Raises:
-      UsageError: no folder, a class without images, classes that differ between splits, or a broken image.
+      UsageError: an argument is out of range; no folder, a class without images, folders of classes beside those of
+        splits, classes that differ between splits; a broken image, or a class of nothing else.
     """
+    _check(size, channels, background, seed, broken)
     root = Path(path).expanduser()
     if not root.is_dir():
         raise UsageError(f"no such folder of images: {path}")
-    if broken not in ("refuse", "skip"):
-        raise UsageError(f"folders.broken = '{broken}': give 'refuse' or 'skip'")
-    if channels not in (1, 3):
-        raise UsageError(f"folders.channels = {channels}: give 3, or 1 for grey")
     own = [name for name in _SPLITS if (root / name).is_dir()]
+    others = [folder.name for folder in _folders(root) if folder.name not in own]
     if own and "train" not in own:
         raise UsageError(f"{path} has a folder '{own[0]}' and none called 'train': add it, or rename that class")
+    if own and others:
+        raise UsageError(
+            f"{path} has the folder '{own[0]}' of a split beside {', '.join(others)}: move these into train, "
+            f"validation and test, or rename '{own[0]}' if it is a class"
+        )
     listed = {name: _classes(root / name) for name in own} if own else _held_out(_classes(root), test, seed)
     names = list(listed["train"])
     found, skipped = {}, []
@@ -149,22 +215,40 @@ def photos(paths: Mapping[str, str], longest: int) -> Splits:
     for name, path in paths.items():
         file = str(Path(path).expanduser())
         try:
-            height, width = tf.io.decode_image(tf.io.read_file(file), expand_animations=False).shape[:2]
-            scale = longest / max(height, width)
-            size = (max(1, round(height * scale)), max(1, round(width * scale)))
-            found[name] = Files([file], np.zeros(1), 1, size, channels=3, background=255).decode(file).numpy()[None]
+            image = _upright(tf.io.read_file(file))
+            scale = longest / max(image.shape[:2])
+            size = tuple(max(1, round(side * scale)) for side in image.shape[:2])
+            found[name] = _resized(image, size, channels=3, background=255).numpy()[None]
         except tf.errors.NotFoundError:
             raise UsageError(f"no such photo: {path}; put it there, or name another as '{name}'") from None
         except tf.errors.OpError as error:
-            raise UsageError(f"{path}: it cannot be decoded ({error.message.splitlines()[0]}); replace it") from None
+            raise UsageError(f"{path}: it cannot be decoded ({essence(error)}); replace it") from None
     source = Arrays(found, name="the photos")
     return Splits(source, test=source)
+
+
+def _check(size: tuple[int, int], channels: int, background: int, seed: int, broken: str) -> None:
+    if np.shape(size) != (2,) or min(size) < 1:
+        raise UsageError(f"folders.size = {size}: give (height, width), of at least 1 pixel each")
+    if channels not in (1, 3):
+        raise UsageError(f"folders.channels = {channels}: give 3, or 1 for grey")
+    if not 0 <= background <= 255:
+        raise UsageError(f"folders.background = {background}: give a number from 0 to 255")
+    if seed < 0:
+        raise UsageError(f"folders.seed = {seed}: give a number of at least 0")
+    if broken not in ("refuse", "skip"):
+        raise UsageError(f"folders.broken = '{broken}': give 'refuse' or 'skip'")
+
+
+def _folders(path: Path) -> list[Path]:
+    """The folders in a folder, in the order of their names."""
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _classes(folder: Path) -> dict[str, list[str]]:
     """The images of each class below a folder, all in the order of their names."""
     found = {}
-    for each in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+    for each in _folders(folder):
         images = sorted(str(file) for file in each.rglob("*") if file.suffix.lower() in _SUFFIXES)
         if not images:
             raise UsageError(f"the class folder {each} holds no image ({', '.join(_SUFFIXES)}): fill it, or remove it")
@@ -209,8 +293,12 @@ def _opened(files: Files, labels: np.ndarray, broken: str, name: str) -> tuple[S
         elif resident:
             images[i] = image
     kept, skipped = np.setdiff1d(np.arange(len(files)), bad), [files.paths[i] for i in bad]
-    if not len(kept):
-        raise UsageError(f"{name}: no image can be decoded, the first is {files.paths[0]}")
+    lost = np.flatnonzero(~np.isin(labels, labels[kept]))
+    if len(lost):
+        first = files.paths[lost[0]]
+        raise UsageError(
+            f"{name}: of a class no image can be decoded, the first is {first}; replace or remove them all"
+        )
     if resident:
         return Arrays({"x": images[kept], "y": labels[kept]}, name=name), skipped
     return Subset(files, kept), skipped
@@ -225,7 +313,7 @@ def _decoded(files: Files) -> Iterator[np.ndarray | str]:
         try:
             return decode(tf.constant(path)).numpy()
         except tf.errors.OpError as error:
-            return f"it cannot be decoded ({error.message.splitlines()[0]})"
+            return f"it cannot be decoded ({essence(error)})"
 
     # TensorFlow's ops let go of Python's lock.
     with concurrent.futures.ThreadPoolExecutor() as threads:

@@ -1,7 +1,8 @@
 """TFRecord files: an index of where each record begins, a reader of any of them, and a writer of shards.
 
 The format is that of https://www.tensorflow.org/tutorials/load_data/tfrecord: for each record its length (uint64), a
-checksum of the length (uint32), the bytes, a checksum of the bytes (uint32), all little-endian.
+checksum of the length (uint32), the bytes, a checksum of the bytes (uint32), all little-endian. The lengths are checked
+when files are opened, the bytes when they are read.
 """
 
 import glob
@@ -10,13 +11,17 @@ import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 import tensorflow as tf
 
 from trainer.data.source import Field, Source, Splits
-from trainer.errors import UsageError
+from trainer.data.sources import images
+from trainer.data.sources.arrays import DTYPES, essence, resident
+from trainer.errors import TrainingError, UsageError
 
-_HEADER, _FOOTER = 12, 4
+_LENGTH, _HEADER, _FOOTER = 8, 12, 4
+_IMAGE = "image"
 
 
 class Files:
@@ -26,21 +31,33 @@ class Files:
       paths: the files.
 
     Raises:
-      UsageError: a file ends within a record, or is none of TFRecords.
+      UsageError: a file is damaged where it tells the length of a record, ends within one, or is none of TFRecords.
     """
 
     def __init__(self, paths: Sequence[str]):
+        self._paths = list(paths)
         self._maps = [_map(path) for path in paths]
         offsets = [_offsets(data, path) for data, path in zip(self._maps, paths, strict=True)]
-        self._file = np.repeat(np.arange(len(paths)), [len(each) for each in offsets])
+        lengths = [len(each) for each in offsets]
+        self._file = np.repeat(np.arange(len(paths)), lengths)
         self._offsets = np.concatenate(offsets)
+        self.firsts = np.cumsum([0, *lengths[:-1]])  # the first record of each file
 
     def __len__(self) -> int:
         return len(self._offsets)
 
     def read(self, indices: tf.Tensor) -> tf.Tensor:
-        """The records `indices` (int64 [n]): strings [n]."""
+        """The records `indices` (int64 [n]): strings [n].
+
+        Raises:
+          TrainingError: a record is damaged; outside of a graph.
+        """
         return tf.ensure_shape(tf.numpy_function(self._records, [indices], tf.string), [None])
+
+    def place(self, index: int) -> str:
+        """Where a record stands, for messages."""
+        file = self._file[index]
+        return f"{self._paths[file]}: record {index - self.firsts[file]:,}, at byte {self._offsets[index]:,}"
 
     def _records(self, indices: np.ndarray) -> np.ndarray:
         return np.array([self._record(index) for index in indices], object)
@@ -48,7 +65,11 @@ class Files:
     def _record(self, index: int) -> bytes:
         data, offset = self._maps[self._file[index]], int(self._offsets[index])
         (length,) = struct.unpack_from("<Q", data, offset)
-        return data[offset + _HEADER : offset + _HEADER + length]
+        end = offset + _HEADER + length
+        record = data[offset + _HEADER : end]
+        if struct.unpack_from("<I", data, end) != (_checksum(record),):
+            raise TrainingError(f"{self.place(index)}, is damaged: its checksum is another; copy the file again")
+        return record
 
 
 class Examples:
@@ -56,28 +77,62 @@ class Examples:
 
     Args:
       paths: the files.
-      features: name -> (shape, dtype); numbers, or 'string' for the bytes of an image.
+      features: name -> (shape, type); see splits.
 
     Raises:
-      UsageError: see Files; or the first record lacks these features.
+      UsageError: see Files; features that cannot be; or the first record of a file is damaged or lacks them.
     """
 
     def __init__(self, paths: Sequence[str], features: Mapping[str, tuple[tuple[int, ...], str]]):
         self._files = Files(paths)
-        self.fields = {name: Field(tuple(shape), dtype) for name, (shape, dtype) in features.items()}
-        self._spec = {name: tf.io.FixedLenFeature(shape, _stored(dtype)) for name, (shape, dtype) in features.items()}
-        if len(self):
+        self.fields = {name: _field(name, *feature) for name, feature in features.items()}
+        self._images = [name for name, (_, dtype) in features.items() if dtype == _IMAGE]
+        self._spec = {name: _stored(field.shape, features[name][1]) for name, field in self.fields.items()}
+        for first in self._files.firsts:
             try:
-                self.read(tf.zeros(1, tf.int64))
-            except tf.errors.OpError as error:
-                raise UsageError(f"{paths[0]}: {error.message.splitlines()[0]}; correct the features") from None
+                self.read(tf.constant([first]))
+            except TrainingError as error:
+                raise UsageError(error.message) from error
 
     def __len__(self) -> int:
         return len(self._files)
 
     def read(self, indices: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = tf.io.parse_example(self._files.read(indices), self._spec)
-        return {name: tf.cast(parsed[name], field.dtype) for name, field in self.fields.items()}
+        records = self._files.read(indices)
+        try:
+            return self._parsed(records)
+        except tf.errors.OpError:  # outside of a graph
+            for index, record in zip(indices, records, strict=True):
+                self._require(int(index), record)
+            raise
+
+    def _require(self, index: int, record: tf.Tensor) -> None:
+        try:
+            self._parsed(record[None])
+        except tf.errors.OpError as error:
+            where, said = self._files.place(index), essence(error)
+            raise TrainingError(f"{where}: {said}; correct the features, or make the file again") from error
+
+    def _parsed(self, records: tf.Tensor) -> dict[str, tf.Tensor]:
+        parsed = tf.io.parse_example(records, self._spec)
+        return {name: self._values(name, parsed[name]) for name in self.fields}
+
+    def _values(self, name: str, stored: tf.Tensor) -> tf.Tensor:
+        field = self.fields[name]
+        if name in self._images:
+            height, width, channels = field.shape
+            # AutoGraph would put frames of its own into what is raised.
+            decode = tf.autograph.experimental.do_not_convert(
+                lambda encoded: images.decoded(encoded, (height, width), channels, background=255)
+            )
+            return tf.map_fn(decode, stored, fn_output_signature=tf.TensorSpec(field.shape, field.dtype))
+        if stored.dtype != tf.int64:
+            return tf.cast(stored, field.dtype)
+        low, high = _limits(field.dtype)
+        fits = tf.reduce_all((stored >= low) & (stored <= high))
+        said = f"Feature: {name} holds a number that is no {field.dtype}, which goes from {low} to {high}"
+        with tf.control_dependencies([tf.raw_ops.Assert(condition=fits, data=[said])]):
+            return tf.cast(stored, field.dtype)
 
 
 def splits(
@@ -88,31 +143,48 @@ def splits(
 ) -> Splits:
     """Returns the records of files, each split given by a pattern such as 'data/train-*.tfrecord'.
 
+    A split that fits into memory (arrays.RESIDENT_BYTES) is read once, now. Of a larger one records are read when they
+    are asked for: a run ends where it meets the first broken one, and nobody knows beforehand which labels there are.
+
     Args:
-      features: see Examples.
+      features: name -> (shape, type) of each field. The types are those of numbers, such as 'float32', 'uint8' and
+        'int64', and 'image': the bytes of a file as in images.Files, which becomes uint8 of the given shape, (height,
+        width, 3), or 1 for grey, and white where it is transparent.
 
     Raises:
-      UsageError: a pattern matches no file; or see Examples.
+      UsageError: a pattern matches no file, a record cannot be read; or see Examples.
     """
     patterns = {"train": train, "validation": validation, "test": test}
-    return Splits.of({name: Examples(_files(each), features) for name, each in patterns.items() if each})
+    found = {}
+    for name, pattern in patterns.items():
+        if pattern:
+            found[name] = resident(Examples(_files(pattern), features), pattern)
+    return Splits.of(found)
 
 
 def write(source: Source, path: str, shards: int = 1) -> list[str]:
     """Writes a source's examples, in order, to PATH-00000-of-00004.tfrecord and so on; returns the files.
 
-    They come to their names when they are whole.
+    They come to their names when they are whole. Integers and truth values are stored as int64, and all numbers with a
+    point as float32, float64 too: TFRecord has no others.
 
     Args:
-      shards: how many files, of equal length but for the last one.
+      path: its folder is made, if there is none.
+      shards: how many files, which differ by one example at most.
+
+    Raises:
+      UsageError: there are not as many examples as shards, or a number is beyond int64.
     """
-    per_file = -(-len(source) // shards)
+    if not 1 <= shards <= len(source):
+        raise UsageError(f"tfrecord.write: shards = {shards}: give a number from 1 to the {len(source):,} examples")
+    target = Path(path).expanduser()
+    target.parent.mkdir(parents=True, exist_ok=True)
     files = []
-    for shard in range(shards):
-        file = f"{path}-{shard:05d}-of-{shards:05d}.tfrecord"
+    for shard, numbers in enumerate(np.array_split(np.arange(len(source)), shards)):
+        file = f"{target}-{shard:05d}-of-{shards:05d}.tfrecord"
         with tf.io.TFRecordWriter(f"{file}.partial") as writer:
-            for first in range(shard * per_file, min((shard + 1) * per_file, len(source)), 1024):
-                indices = tf.range(first, min(first + 1024, (shard + 1) * per_file, len(source)), dtype=tf.int64)
+            for first in range(0, len(numbers), 1024):
+                indices = tf.constant(numbers[first : first + 1024], tf.int64)
                 batch = {name: tensor.numpy() for name, tensor in source.read(indices).items()}
                 for i in range(len(indices)):
                     writer.write(_example({name: array[i] for name, array in batch.items()}))
@@ -129,16 +201,46 @@ def _example(values: Mapping[str, np.ndarray]) -> bytes:
             features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=flat.tolist()))
         elif flat.dtype.kind == "f":
             features[name] = tf.train.Feature(float_list=tf.train.FloatList(value=flat))
+        elif flat.dtype == np.uint64 and (flat > np.iinfo(np.int64).max).any():
+            raise UsageError(
+                f"tfrecord.write: field '{name}' holds {flat.max()}, which is beyond int64: store it as floats"
+            )
         else:
-            features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=flat))
+            features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=flat.astype(np.int64)))
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
-def _stored(dtype: str) -> tf.DType:
-    """The one of TFRecord's three types that values of a type are kept in."""
-    if dtype == "string":
-        return tf.string
-    return tf.float32 if tf.as_dtype(dtype).is_floating else tf.int64
+def _field(name: str, shape: tuple[int, ...], dtype: str) -> Field:
+    """What a feature is in a batch."""
+    if dtype == _IMAGE:
+        if len(shape) != 3 or min(shape) < 1 or shape[2] not in (1, 3):
+            raise UsageError(f"features: '{name}' is an image: give its shape as (height, width, 3), or 1; got {shape}")
+        return Field(tuple(shape), "uint8")
+    if dtype not in DTYPES:
+        raise UsageError(
+            f"features: '{name}' is of type '{dtype}': give 'image', or one of {', '.join(sorted(DTYPES))}"
+        )
+    return Field(tuple(shape), dtype)
+
+
+def _stored(shape: tuple[int, ...], dtype: str) -> tf.io.FixedLenFeature:
+    """What a feature is in a record, which knows three types."""
+    if dtype == _IMAGE:
+        return tf.io.FixedLenFeature((), tf.string)
+    return tf.io.FixedLenFeature(shape, tf.float32 if tf.as_dtype(dtype).is_floating else tf.int64)
+
+
+def _limits(dtype: str) -> tuple[int, int]:
+    """Of the numbers of a type of integers, or of truth values, as far as int64 holds them."""
+    if dtype == "bool":
+        return 0, 1
+    of_type, stored = np.iinfo(dtype), np.iinfo(np.int64)
+    return max(of_type.min, stored.min), min(of_type.max, stored.max)
+
+
+def _checksum(data: bytes) -> int:
+    found = google_crc32c.value(data)
+    return ((found >> 15 | found << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _files(pattern: str) -> list[str]:
@@ -163,12 +265,17 @@ def _offsets(data: mmap.mmap, path: str) -> np.ndarray:
             raise UsageError(
                 f"{path} is cut off at byte {offset:,}, within the head of record {len(found):,}: copy it again"
             )
-        length, _ = struct.unpack_from("<QI", data, offset)
+        length, checksum = struct.unpack_from("<QI", data, offset)
+        if checksum != _checksum(data[offset : offset + _LENGTH]):
+            raise UsageError(
+                f"{path} is damaged, or no TFRecord file: the checksum of the length of record {len(found):,}, at byte "
+                f"{offset:,}, is another: copy it again"
+            )
         end = offset + _HEADER + length + _FOOTER
         if end > len(data):
             raise UsageError(
-                f"{path} is cut off, or no TFRecord file: record {len(found):,}, at byte {offset:,}, is to have "
-                f"{length:,} bytes, which is beyond the file's end at {len(data):,}: copy it again"
+                f"{path} is cut off: record {len(found):,}, at byte {offset:,}, is to have {length:,} bytes, which is "
+                f"beyond the file's end at {len(data):,}: copy it again"
             )
         found.append(offset)
         offset = end
