@@ -82,6 +82,13 @@ def test_what_does_not_fit_into_memory_is_read_when_it_is_asked_for(folder, monk
         np.testing.assert_array_equal(array, resident[name])
 
 
+def test_hidden_files_are_no_images_of_a_class(folder):
+    before = len(images.folders(str(folder), (8, 8)).train)
+    save(folder / "dark" / ".ipynb_checkpoints" / "1-checkpoint.png", np.zeros((8, 8, 3), np.uint8))
+    (folder / "dark" / "._1.png").write_bytes(b"of another system")
+    assert len(images.folders(str(folder), (8, 8)).train) == before
+
+
 def test_webp_is_read_but_for_animations(tmp_path):
     for i in range(4):
         (tmp_path / "only").mkdir(exist_ok=True)

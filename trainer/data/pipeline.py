@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.data.order import Order
+from trainer.data.reading import unreadable
 from trainer.data.source import Source
-from trainer.data.sources.arrays import unreadable
 from trainer.errors import TrainingError, UsageError, of_other_processes
 
 # A block is one host call's work at least, so it should outweigh the call (about 0.2 ms) by far and stay in memory.

@@ -5,7 +5,6 @@ is what a small model waits for; models rescale. Nothing here downloads.
 """
 
 import math
-import re
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -14,19 +13,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from trainer.data.reading import essence, unreadable
 from trainer.data.source import Field, Source, Splits
-from trainer.errors import TrainingError, UsageError
+from trainer.errors import UsageError
 
 # What NumPy and TensorFlow both hold, as NumPy calls it.
 DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split())
 # Of data that is decoded once, when it is opened; more would take the memory of what is trained.
 RESIDENT_BYTES = 1 << 30
-# What TensorFlow's messages hold beside the sentence: names of operations, and the frames that made them.
-_NOISE = re.compile(
-    r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:[^\]]*\](?: name: )?|^Graph execution error:|^Detected at .*|^  File .*"
-    r"|Name: <unknown>, |assertion failed: \[([^\]]*)\]",
-    re.MULTILINE,
-)
 
 
 class Arrays:
@@ -135,28 +129,6 @@ def resident(source: Source, name: str) -> Source:
         except tf.errors.OpError as error:
             raise UsageError(unreadable(source, indices, name) or f"{name}: {essence(error)}") from error
     return Arrays({key: np.concatenate([part[key].numpy() for part in parts]) for key in source.fields}, name=name)
-
-
-def unreadable(source: Source, indices: tf.Tensor, name: str = "the data") -> str | None:
-    """What is wrong with some examples of which one could not be read in a graph; None if all can be read now.
-
-    Outside of a graph a source knows which of them it reads, and can raise a TrainingError that names the file.
-
-    Args:
-      name: of a source that does not.
-    """
-    try:
-        source.read(indices)
-    except TrainingError as error:
-        return error.message
-    except tf.errors.OpError as error:
-        return f"{name}: an example cannot be read: {essence(error)}"
-    return None
-
-
-def essence(error: tf.errors.OpError) -> str:
-    """The sentence of a TensorFlow error that says what is wrong, without operations and where they were made."""
-    return " ".join(_NOISE.sub(r"\1", error.message).split()).rstrip(".")
 
 
 def splits(

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from trainer.data.reading import essence
 from trainer.data.source import Field, Source, Splits
-from trainer.data.sources.arrays import RESIDENT_BYTES, Arrays, essence
+from trainer.data.sources.arrays import RESIDENT_BYTES, Arrays
 from trainer.data.splits import Subset
 from trainer.errors import TrainingError, UsageError
 
@@ -249,7 +250,9 @@ def _classes(folder: Path) -> dict[str, list[str]]:
     """The images of each class below a folder, all in the order of their names."""
     found = {}
     for each in _folders(folder):
-        images = sorted(str(file) for file in each.rglob("*") if file.suffix.lower() in _SUFFIXES)
+        # Hidden ones are what other programs keep: copies of notebooks, thumbnails.
+        shown = (file for file in each.rglob("*") if not any(n.startswith(".") for n in file.relative_to(each).parts))
+        images = sorted(str(file) for file in shown if file.suffix.lower() in _SUFFIXES)
         if not images:
             raise UsageError(f"the class folder {each} holds no image ({', '.join(_SUFFIXES)}): fill it, or remove it")
         found[each.name] = images

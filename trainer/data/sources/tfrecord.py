@@ -15,9 +15,10 @@ import google_crc32c
 import numpy as np
 import tensorflow as tf
 
+from trainer.data.reading import essence
 from trainer.data.source import Field, Source, Splits
 from trainer.data.sources import images
-from trainer.data.sources.arrays import DTYPES, essence, resident
+from trainer.data.sources.arrays import DTYPES, resident
 from trainer.errors import TrainingError, UsageError
 
 _LENGTH, _HEADER, _FOOTER = 8, 12, 4
