@@ -69,7 +69,7 @@ def _require_equal(directory: RunDirectory, configuration: Configuration) -> Non
             f"back, choose another run_dir, or pass --allow_config_change"
         )
     started_with, _ = check.check(parse.read([str(directory.config)]), ROOT, GIVEN, (CLUSTER,))
-    differing = diff.differences(started_with, configuration, diff.FREE)
+    differing = diff.differences(started_with, configuration, diff.free(started_with))
     if differing:
         raise UsageError(
             f"--run_dir={directory.path} belongs to a run with another configuration:\n  "

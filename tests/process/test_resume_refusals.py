@@ -43,6 +43,8 @@ def test_what_an_action_does_to_the_learning_rate(convoy, folder, tmp_path):
     assert convoy(*command).code == 0
     refuse(convoy, *command[:-1], "--gin_param=reduce_on_plateau.ReduceOnPlateau.factor = 0.5",
            run_dir=tmp_path / "run", lines=3, says=["factor: was 0.1, is now 0.5"])  # fmt: skip
+    refuse(convoy, *command[:-1], "--gin_param=EVALUATE_EVERY = 2", run_dir=tmp_path / "run", lines=3,
+           says=["Evaluate.every: was None, is now 2"])  # fmt: skip
     refuse(convoy, *command[:-1], "--gin_param=experiment.run.more_actions = []", run_dir=tmp_path / "run", lines=4,
            says=["more_actions: was [@trainer.actions.reduce_on_plateau.ReduceOnPlateau], is now []"])  # fmt: skip
 

@@ -63,3 +63,5 @@ def test_a_run_file_trains(convoy, place, tmp_path, name):
     assert reading.checkpoints(run_dir) == [6]
     assert (run_dir / "config.gin").exists() and (run_dir / "operative_config.gin").exists()
     assert reading.scalars(run_dir, "train")
+    if name.removesuffix(".gin") in ("vae", "gan", "deepdream", "style_transfer", "explain"):
+        assert list((run_dir / "images").glob("*.png"))

@@ -8,15 +8,17 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from trainer.config import names
-from trainer.config.configuration import Configuration, Key, Macro, Reference, render
+from trainer.config.configuration import Configuration, Key, Macro, Reference, leaves, render
 
+# Lowers the learning rate by what evaluations find.
+_PLATEAU = "trainer.actions.reduce_on_plateau."
 # What a resume may change: it alters neither the arithmetic nor the order of the examples. Patterns of
 # selector.parameter, and of selectors that a list may gain or lose; the last that matches decides, ! says no.
 FREE = (
     "launch.*",
     "trainer.strategies.*",
     "trainer.actions.*",
-    "!trainer.actions.reduce_on_plateau.*",
+    f"!{_PLATEAU}*",
     "trainer.checkpoints.*",
     "trainer.experiment.run.strategy",
     "trainer.experiment.run.faults",
@@ -24,6 +26,13 @@ FREE = (
     "trainer.experiment.run.steps",
     "trainer.experiment.run.epochs",
 )
+
+
+def free(configuration: Configuration) -> tuple[str, ...]:
+    """What a resume of a run with this configuration may change."""
+    used = (leaf for statement in configuration.final.values() for leaf in leaves(statement.value))
+    counted = any(isinstance(leaf, Reference) and leaf.selector.startswith(_PLATEAU) for leaf in used)
+    return (*FREE, "!trainer.actions.evaluate.*") if counted else FREE
 
 
 def differences(old: Configuration, new: Configuration, free: Sequence[str]) -> list[str]:

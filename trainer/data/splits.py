@@ -33,7 +33,8 @@ def hold_out(data: Callable[[], Splits], validation: float, seed: int = 0) -> Sp
     """Returns the splits of `data` with a random part of the training examples as the validation split.
 
     What `data` has learned of its training examples (means, vocabularies), it has learned of these too: tables and
-    texts are cut by `share` instead.
+    texts are cut by `share` instead. And examples that have something in common would end up on both sides: windows of
+    a series (windows.splits.validation cuts in time), strips of the same images.
 
     Args:
       data: returns the splits to start from.

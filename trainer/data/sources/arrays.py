@@ -137,7 +137,7 @@ def splits(
     test: Callable | None = None,
     check_finite: bool = False,
 ) -> Splits:
-    """Returns the splits that functions of the user's own load; each returns a dict of arrays, or a pair (x, y)."""
+    """Returns the splits that functions of the user's own load: dicts of arrays, pairs (x, y), or sources."""
     loaders = {"train": train, "validation": validation, "test": test}
     return Splits.of(
         {name: as_source(load(), check_finite, f"the {name} data") for name, load in loaders.items() if load}
