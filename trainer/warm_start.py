@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from trainer import keras_internals, torch_weights
 from trainer.checkpoints import ReadOnlyCheckpoints
+from trainer.data.reading import essence
 from trainer.data.source import Field
 from trainer.errors import UsageError
 from trainer.tasks.protocol import Parts
@@ -105,7 +106,8 @@ class WarmStart:
                 named = {variable.path: np.asarray(variable) for variable in found.variables}
                 return named | {name.removeprefix(f"{found.name}/"): value for name, value in named.items()}
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, tf.errors.OpError) as error:
-            raise UsageError(f"WarmStart.path: cannot read {path}: {str(error).strip().splitlines()[0]}") from error
+            said = essence(error) if isinstance(error, tf.errors.OpError) else str(error).strip().splitlines()[0]
+            raise UsageError(f"WarmStart.path: cannot read {path}: {said}") from error
         raise UsageError(
             f"WarmStart.path = '{path}': name a run directory, a .keras, .h5, .hdf5, .weights.h5, .pth or .pt file"
         )
