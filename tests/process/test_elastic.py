@@ -41,7 +41,7 @@ def test_from_one_worker_to_two_and_back_twice(nodes, folder, convoy, tmp_path):
         run.wait_for_step(run.step() + 30)
         nodes.drain(first, seconds=60)
         assert run.wait_for("attempt 3$"), run.output
-        assert run.find("^starting again: a worker that was told to leave$")
+        assert run.find("^starting again: a worker that was told to leave$"), run.output
         assert reading.report(run_dir)["repeated_steps"] == 0, "a notice that was long enough"
 
         second = nodes.add()
@@ -51,7 +51,7 @@ def test_from_one_worker_to_two_and_back_twice(nodes, folder, convoy, tmp_path):
         lost = time.monotonic()
         assert run.wait_for("attempt 5$"), run.output
         print(f"from the death of a node to training on another one: {time.monotonic() - lost:.1f} s")
-        assert run.find("was lost: its (node|process) has died")
+        assert run.find("was lost: its (node|process) has died"), run.output
         assert run.wait() == 0, run.output
     finally:
         run.end()
