@@ -36,13 +36,18 @@ _SECONDS_TO_CONNECT = 10
 _starting = False
 
 
-def _leave_the_process_group() -> None:
+def _become_independent() -> None:
     if _starting:
         os.setsid()
+        for number in REASONS:
+            signal.signal(number, signal.SIG_IGN)  # forgets one that came before, and was not meant for this process
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, REASONS)
 
 
-# What Ray starts here would be told to end whenever this command's process group is, and could not help it save.
-os.register_at_fork(after_in_child=_leave_the_process_group)
+# What Ray starts here would be told to end whenever this command's process group is, and could not help it save. And it
+# would inherit which signals are blocked, and could not be told to end at all.
+os.register_at_fork(after_in_child=_become_independent)
 
 
 def answer(reference: ray.ObjectRef) -> Any:
@@ -95,8 +100,6 @@ def connected(most: int, cluster: Cluster, prepare: Callable[[], None]) -> Itera
         options = {"include_dashboard": False, "num_cpus": max(os.cpu_count() or 1, int(most * cluster.cpus + 1))}
     else:
         _require_answer(address)
-    # What Ray starts inherits which signals are blocked, and must be able to end.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, REASONS)
     global _starting
     _starting = True
     try:
@@ -118,7 +121,6 @@ def connected(most: int, cluster: Cluster, prepare: Callable[[], None]) -> Itera
         ) from error
     finally:
         _starting = False
-        signal.pthread_sigmask(signal.SIG_BLOCK, REASONS)
     try:
         yield
     finally:

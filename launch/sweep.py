@@ -28,7 +28,7 @@ from trainer.errors import TrainingError, UsageError
 from trainer.main import guarded, parse
 from trainer.requests import Reason, Requests
 from trainer.run_directory import RunDirectory
-from trainer.signals import REASONS, Signals
+from trainer.signals import Signals
 
 # Of one fold, by '<split>/<name>'; None where it is not a finite number.
 Metrics = Mapping[str, float | None]
@@ -148,9 +148,6 @@ def _on_ray(run_dir: str, folds: int, cpus: int, flags: Sequence[str], requests:
                 f"fold {fold}: Ray lost it ({type(error).__name__}); the same command goes on from its last checkpoint"
             ) from error
 
-    # While Ray starts, and in its threads, signals are not blocked, and what Python does with them would be an error.
-    for each in REASONS:
-        signal.signal(each, lambda number, frame: requests.ask(REASONS[signal.Signals(number)]))
     with session.connected(1, Cluster(cpus=cpus), spares.preparation()):
         # What a run that failed says is meant for a person, and is the same on every node: not tried again.
         task = ray.remote(num_cpus=cpus, max_retries=3, retry_exceptions=False)(_in_a_worker)

@@ -226,6 +226,22 @@ def test_on_ray_a_fold_survives_its_worker_and_all_are_saved_when_stopped(start)
     sweep.require_stopped(*sweep.begun())
 
 
+@pytest.mark.cluster
+def test_told_to_end_while_ray_starts_it_begins_nothing(start):
+    cluster.require_ray()
+    sweep = start("--folds=2", "--on_ray", *ENDLESS, PACE=PACE)
+    for _ in forever():
+        if any("gcs_server" in cluster.command(pid) for pid in cluster.marked(sweep.mark)):
+            break
+    os.killpg(sweep.process.pid, signal.SIGTERM)
+    code, out, err = sweep.wait()
+    assert (code, err, out[-1]) == (143, [], "stopped by SIGTERM; the same command goes on with fold 0")
+    assert sweep.begun() == []
+    for _ in forever():
+        if not cluster.marked(sweep.mark):
+            break
+
+
 @pytest.mark.parametrize(
     "flags, said",
     [
