@@ -1,5 +1,9 @@
 """From order and source to blocks: the same global batches whatever the shards and replicas, and from any step."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -79,7 +83,7 @@ def test_nothing_is_read_behind_the_last_step(first, stop):
     block_end = -(-stop // 64) * 64
     if block_end > stop:
         taken(batches, block_end - stop)
-    with pytest.raises(tf.errors.FailedPreconditionError):
+    with pytest.raises(RuntimeError, match="StopIteration"):
         taken(batches, 1)
 
 
@@ -114,6 +118,38 @@ def test_waiting_for_data_is_noticed():
     for steps in (1, 63, 1):  # two blocks of 64
         list(batches.take(steps))
     assert waits == ["begin", "end"] * 2
+
+
+# On one CPU, and at a priority at which whoever is waked goes first: before the one that told it to end has gone on.
+CLOSING = """
+import os, time
+import numpy as np, tensorflow as tf
+from trainer.data.order import Order
+from trainer.data.pipeline import Input, Layout
+from trainer.data.sources.arrays import Arrays
+
+strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+opening = Input(Arrays({"x": np.zeros(64)}), Order(64, 1), Layout(1, 1, 1), strategy)
+for _ in range(3):
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    batches = opening.open(0, 64)
+    segments = list(batches.take(1))
+    time.sleep(0.8)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    started = time.monotonic()
+    del batches, segments
+    print(time.monotonic() - started)
+"""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="needs the scheduling policies of Linux")
+def test_closing_an_input_waits_for_nobody():
+    cpu = min(os.sched_getaffinity(0))
+    done = subprocess.run([sys.executable, "-c", CLOSING], capture_output=True, text=True, timeout=120,
+                          preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert min(float(line) for line in done.stdout.split()) < 0.08, done.stdout
 
 
 class Broken:

@@ -64,12 +64,13 @@ class Batches:
     """An open input: hands out the next steps, in segments of blocks that were gathered ahead.
 
     Args:
+      blocks: returns the next block.
       wrong: says what is wrong with the examples of the block of this number; None if all can be read.
     """
 
     def __init__(
         self,
-        blocks: Iterator,
+        blocks: Callable[[], Any],
         block_steps: int,
         first_step: int,
         waiting: Callable,
@@ -97,7 +98,7 @@ class Batches:
 
     def _next(self) -> Any:
         try:
-            return next(self._blocks)
+            return self._blocks()
         except tf.errors.OpError as error:
             if of_other_processes(error):
                 raise
@@ -127,6 +128,8 @@ class Input:
                 raise UsageError(f"a data field is named '{name}', which every batch has already: rename the field")
         self.source, self.order, self.layout = source, order, layout
         self._strategy, self._waiting = strategy, waiting
+        ids = strategy.experimental_distribute_values_from_function(lambda context: context.replica_id_in_sync_group)
+        self._replicas = np.asarray(strategy.experimental_local_results(ids), np.int64)
         self.block_steps = layout.block_steps(source)
 
     def open(self, first_step: int, stop_step: int | None = None) -> Batches:
@@ -136,24 +139,33 @@ class Input:
         end of a run that would keep its sources busy, and a read that hangs would hold up the closing of the input.
         """
         first_block = first_step // self.block_steps
-        no_end = np.iinfo(np.int64).max
+        # Consecutive elements go to this process's replicas in turn.
+        local = len(self._replicas)
+        stop = np.iinfo(np.int64).max if stop_step is None else -(-stop_step // self.block_steps) * local
+        elements = tf.data.Dataset.range(first_block * local, stop)
+        read = elements.map(
+            lambda e: self._read(e // local, tf.gather(self._replicas, e % local)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        ).prefetch(_BLOCKS_AHEAD * local)
+        # To close an iterator is to wait for its autotuner, which often misses that it is told to end, sleeping on for
+        # up to as long again as the iterator was open (TensorFlow 2.21): evaluations would take twice their time, and
+        # workers look as if they hung. Without it, AUTOTUNE above stays at what tuning begins with, 16 or all threads.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        parts = iter(read.with_options(options))
+        return Batches(lambda: self._dealt(parts), self.block_steps, first_step, self._waiting, self._wrong)
 
-        def blocks(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            # Consecutive elements go to this worker's replicas in turn.
-            local = self.layout.replicas // context.num_input_pipelines
-            first_replica = local * context.input_pipeline_id
-            stop = no_end if stop_step is None else -(-stop_step // self.block_steps) * local
-            elements = tf.data.Dataset.range(first_block * local, stop)
-            read = elements.map(
-                lambda e: self._read(e // local, first_replica + e % local),
-                num_parallel_calls=tf.data.AUTOTUNE,
-            ).prefetch(_BLOCKS_AHEAD * local)
-            # Of data that may end, tf.distribute has all workers agree for each element that there is one: whoever
-            # waits there for a worker that hangs looks just like it.
-            return read.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-
-        iterator = iter(self._strategy.distribute_datasets_from_function(blocks))
-        return Batches(iterator, self.block_steps, first_step, self._waiting, self._wrong)
+    def _dealt(self, parts: Iterator) -> Any:
+        """The next block: a part for each of this process's replicas, on its device."""
+        strategy, placed = self._strategy, []
+        for device in strategy.extended.worker_devices if strategy.num_replicas_in_sync > 1 else [None]:
+            part = next(parts)
+            with tf.device(device):
+                placed.append(tf.nest.map_structure(tf.identity, part))
+        if len(placed) == 1:
+            return placed[0]
+        dealt = iter(placed)
+        return strategy.experimental_distribute_values_from_function(lambda context: next(dealt))
 
     def _read(self, block: tf.Tensor, replica: tf.Tensor) -> dict[str, tf.Tensor]:
         ids, valid = self._located(block, replica)

@@ -123,7 +123,8 @@ def resident(source: Source, name: str) -> Source:
         return source
     read = tf.function(source.read, input_signature=[tf.TensorSpec([None], tf.int64)])
     parts = []
-    for indices in tf.data.Dataset.range(len(source)).batch(1024):
+    for first in range(0, len(source), 1024):
+        indices = tf.range(first, min(first + 1024, len(source)), dtype=tf.int64)
         try:
             parts.append(read(indices))
         except tf.errors.OpError as error:
