@@ -24,6 +24,7 @@ from launch.board import Member
 # everybody else and takes no connections; one that listened would take TensorFlow's.
 _REUSE_PORT = "TF_GRPC_REUSE_PORT"
 _GROUP = "CONVOY_GROUP"
+_RELEASED = "its placement group was removed"  # as Ray words it
 
 
 class TensorFlowCluster(BackendConfig):
@@ -57,9 +58,12 @@ class Deaths(UserCallback):
         self._board = board
 
     def after_exception(self, run_context, worker_exceptions) -> None:
-        # The workers that lost another one to its death say so too; they are not what went wrong.
+        # The workers that lost another one to its death say so too, and one may have been ended because the driver took
+        # back what the broken group had (pool.release); they are not what went wrong.
         dead = {r: e for r, e in worker_exceptions.items() if isinstance(e, WorkerHealthCheckFailedError)}
-        ray.get(self._board.died.remote({rank: str(error) for rank, error in (dead or worker_exceptions).items()}))
+        first = {r: e for r, e in dead.items() if _RELEASED not in str(e)}
+        blamed = first or dead or worker_exceptions
+        ray.get(self._board.died.remote({rank: str(error) for rank, error in blamed.items()}))
 
 
 class _TensorFlowBackend(Backend):

@@ -37,3 +37,51 @@ def test_what_ray_s_own_processes_load_imports_no_tensorflow(module):
     """It takes seconds, in which the board would answer nobody and the controller start nothing again."""
     code = f"import sys, {module}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT).returncode == 0
+
+
+# Two workers of a group; one is killed, and what the group has is taken back, which ends the other.
+TAKEN_BACK = """
+import os, signal, time
+import ray
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.util.placement_group import placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from launch.board import Board
+from launch.ray_backend import Deaths
+
+@ray.remote(num_cpus=1)
+class Worker:
+    def process(self):
+        return os.getpid()
+
+def death(worker):
+    try:
+        while True:
+            ray.get(worker.process.remote())
+            time.sleep(0.1)
+    except ray.exceptions.RayActorError as error:
+        return WorkerHealthCheckFailedError("a check failed", error)
+
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+group = placement_group([{"CPU": 1}] * 2)
+ray.get(group.ready())
+first, second = (
+    Worker.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, index)).remote() for index in range(2)
+)
+ray.get(second.process.remote())
+os.kill(ray.get(first.process.remote()), signal.SIGKILL)
+killed = death(first)
+ray.util.remove_placement_group(group)
+ended = death(second)
+board = ray.remote(num_cpus=0)(Board).remote()
+for errors in ({0: killed, 1: ended}, {1: ended}):
+    Deaths(board).after_exception(None, errors)
+print([sorted(errors) for errors in ray.get(board.snapshot.remote()).deaths])
+"""
+
+
+@pytest.mark.process
+@pytest.mark.cluster
+def test_a_worker_that_ends_because_its_group_is_taken_back_is_not_the_one_that_was_lost():
+    done = subprocess.run([sys.executable, "-c", TAKEN_BACK], cwd=CHECKOUT, capture_output=True, text=True, timeout=120)
+    assert "[[0], [1]]" in done.stdout.splitlines(), done.stdout + done.stderr

@@ -145,7 +145,8 @@ def test_a_worker_that_is_told_to_leave_costs_no_step(ray, whole, tmp_path):
     run.require_nothing_left()
     rest = ray(run_dir, *user_code.LONG, *cluster.TWO)
     assert rest.wait() == 0, rest.output
-    assert reading.report(run_dir)["repeated_steps"] == 0 and reading.report(run_dir)["attempts"] == 3
+    report = reading.report(run_dir)
+    assert (report["repeated_steps"], report["attempts"]) == (0, 3), run.output + rest.output
     reading.require_equal(whole, run_dir)
 
 
