@@ -19,7 +19,8 @@ MODULES = {
         def run(run_dir, task: Callable, model=None, steps: int | None = None, rate: float = 0.1,
                 sizes: tuple[int, int] = (1, 1), layers: list[int] | None = None, mode: Literal["a", "b"] = "a",
                 actions: Sequence = (), names: Mapping[str, int] = {}, label: str = None, spec: Spec = None,
-                flag: bool = False):
+                flag: bool = False, head: Callable[[], object] | None = None,
+                hooks: Sequence[Callable[[int], object]] = ()):
             return task(), model and model(), steps
         """,
     "models/__init__.py": "",
@@ -33,6 +34,9 @@ MODULES = {
 
         def task(size: int = 1): return size
         def anything(**more): return more
+        def sized(size, width): return size, width
+        def hook(step, every, *, unit=1): return step, every
+        def maker() -> "Callable[[], object]": return task
 
         class Base:
             def __init__(self, name=None): self.name = name

@@ -38,6 +38,7 @@ def problems(text, params=()):
             "actions = (1,)",
             "label = None",
         ],
+        *["head = @parts.task", "head = @parts.maker()", "hooks = [@parts.task]"],
         *["names = {'x': 1}", "spec = 3", "model = 3", "model = 'x'", "task = @parts.task", "flag = True"],
     ],
 )
@@ -67,6 +68,8 @@ def test_values_that_fit(value):
         ("actions = 'save'", "Sequence"),
         ("task = 'classify'", "a reference such as @module.name"),
         ("label = 3", "str"),
+        ("head = @parts.task()", "a reference such as @module.name, without () or None"),
+        ("hooks = @parts.task", "a list, each of it a reference such as @module.name"),
     ],
 )
 def test_values_that_do_not_fit(value, takes):
@@ -104,6 +107,23 @@ def test_an_undefined_macro_is_reported_with_the_nearest():
     assert problems(text) == [
         "run.gin:8: app.experiment.run.layers: the macro %WIDHT is not defined; did you mean WIDTH?",
         "run.gin:9: app.experiment.run.rate: the macro %QUITE_ELSE is not defined; define it: QUITE_ELSE = ...",
+    ]
+
+
+@pytest.mark.parametrize("value, lacking", [
+    ("head = @parts.sized", ["parts.sized.size", "parts.sized.width"]),
+    ("head = @a/parts.sized\na/parts.sized.size = 1", ["parts.sized.width"]),
+    ("head = %HEAD\nHEAD = @parts.sized\nparts.sized.size = 1", ["parts.sized.width"]),
+    ("steps = @parts.sized()\nparts.sized.width = 1", ["parts.sized.size"]),
+    ("hooks = [@parts.hook]", ["parts.hook.every"]),
+    ("hooks = [@parts.hook]\nparts.hook.every = 2", []),
+    ("task = @parts.sized", []),  # nothing is said of what it will be called with
+])  # fmt: skip
+def test_what_will_be_called_must_have_what_it_requires(value, lacking):
+    text = f"{HEAD}experiment.run.{value}\n"
+    found = problems(text) if lacking else checked(text)[1]
+    assert [line.partition(" is required, since run.gin:7: app.experiment.run.")[0] for line in found] == [
+        f"app.{name}" for name in lacking
     ]
 
 

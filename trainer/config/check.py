@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from trainer.config import names
 from trainer.config.configuration import REQUIRED, Configuration, Key, Macro, Statement, leaves
 from trainer.config.files import nearest
-from trainer.config.hints import culprit, describe
+from trainer.config.hints import calls, culprit, describe
 from trainer.config.reach import reach
 from trainer.errors import UsageError
 
@@ -35,6 +35,7 @@ def check(
     dropped = _dropped(configuration, (root, *also), used)
     problems = [
         *_missing(configuration, root, given),
+        *_missing_of_others(configuration, used),
         *_given(configuration, root, given),
         *_without_value(configuration, used),
         *_wrong_types(configuration, used),
@@ -67,6 +68,22 @@ def _missing(configuration: Configuration, root: str, given: Collection[str]) ->
             yield f"{full} is required: bind it in a gin file or with --gin_param '{full} = ...'"
 
 
+def _missing_of_others(configuration: Configuration, used: set[Key]) -> Iterator[str]:
+    """Of what the configuration has called, as far as hints tell with which arguments."""
+    bound = {(key.selector, key.parameter) for key in configuration.final}  # in whichever scope
+    for statement in _those(configuration, used):
+        if not statement.key.selector:
+            continue
+        for reference, given in calls(statement.value, _parameter(statement).hint, configuration.macros):
+            for name in names.required(names.locate(reference.selector), given):
+                if (reference.selector, name) not in bound:
+                    full = f"{reference.selector}.{name}"
+                    yield (
+                        f"{full} is required, since {statement.location}: {statement.name} has it called: bind it in a "
+                        f"gin file or with --gin_param '{full} = ...'"
+                    )
+
+
 def _given(configuration: Configuration, root: str, given: Collection[str]) -> Iterator[str]:
     for key, statement in configuration.final.items():
         if key.selector == root and key.parameter in given:
@@ -88,14 +105,17 @@ def _wrong_types(configuration: Configuration, used: set[Key]) -> Iterator[str]:
     for statement in _those(configuration, used):
         if not statement.key.selector:
             continue
-        parameters, _ = names.signature(names.locate(statement.key.selector))
-        # A name that **kwargs takes has no hint.
-        parameter = parameters.get(statement.key.parameter, names.Parameter(names.EMPTY, names.EMPTY))
-        found, takes = _misfit(statement, parameter, configuration.macros)
+        found, takes = _misfit(statement, _parameter(statement), configuration.macros)
         if found:
             written = found.location if found.on_command_line else f"{found.location}: {found}"
             whose = "" if found is statement else f"{statement.name} "
             yield f"{written}: {whose}takes {takes}"
+
+
+def _parameter(statement: Statement) -> names.Parameter:
+    """What the statement binds. A name that **kwargs takes has no hint."""
+    parameters, _ = names.signature(names.locate(statement.key.selector))
+    return parameters.get(statement.key.parameter, names.Parameter(names.EMPTY, names.EMPTY))
 
 
 def _misfit(

@@ -5,6 +5,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from trainer.config import names
 from trainer.config.configuration import Macro, Reference, Statement
 
 # Which of the types of gin's literals fit a hint: an int is fine for a float, a bool is not an int.
@@ -35,6 +36,23 @@ def culprit(statement: Statement, value: Any, hint: Any, macros: Macros) -> Stat
     return next((each for each in found if each), statement)
 
 
+def calls(value: Any, hint: Any, macros: Macros) -> Iterator[tuple[Reference, int]]:
+    """The references in `value` that will be called, each with how many arguments it is given by their places."""
+    if isinstance(value, Macro):
+        if value.name in macros:
+            yield from calls(macros[value.name].value, hint, macros)
+    elif isinstance(value, Reference):
+        members = typing.get_args(hint) if _is_union(hint) else [hint]
+        given = [arguments for arguments in map(_arguments, members) if arguments is not None]
+        if value.call:
+            yield value, 0  # by gin
+        elif given:
+            yield value, max(given)
+    else:
+        for item, item_hint in _items(value, hint):
+            yield from calls(item, item_hint, macros)
+
+
 def describe(hint: Any) -> str:
     """`hint` as a message says it: 'int or None'."""
     if _is_union(hint):
@@ -42,7 +60,9 @@ def describe(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(repr(choice) for choice in typing.get_args(hint))
     if _origin(hint) is Callable:
-        return "a reference such as @module.name"
+        return "a reference such as @module.name" + (", without ()" if _arguments(hint) == 0 else "")
+    if _origin(hint) is Sequence and any(_origin(each) is Callable for each in typing.get_args(hint)):
+        return f"a list, each of it {describe(typing.get_args(hint)[0])}"
     if hint is types.NoneType:
         return "None"
     return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
@@ -51,11 +71,13 @@ def describe(hint: Any) -> str:
 def _fits(value: Any, hint: Any, macros: Macros) -> bool:
     if isinstance(value, Macro):
         return value.name not in macros or _fits(macros[value.name].value, hint, macros)
-    if isinstance(value, Reference) and value.call:
-        return True
     if _is_union(hint):
         return any(_fits(value, member, macros) for member in typing.get_args(hint))
     origin = _origin(hint)
+    if isinstance(value, Reference) and value.call:
+        if origin is Callable:
+            return _arguments(hint) != 0 or _makes_callables(value)
+        return origin is not types.NoneType  # nobody calls what makes nothing
     if origin is Callable:
         return isinstance(value, Reference)
     if origin is typing.Literal:
@@ -65,6 +87,17 @@ def _fits(value: Any, hint: Any, macros: Macros) -> bool:
     if type(value) not in _LITERALS[origin] or (_is_fixed_tuple(hint) and len(value) != len(typing.get_args(hint))):
         return False
     return all(_fits(item, item_hint, macros) for item, item_hint in _items(value, hint))
+
+
+def _arguments(hint: Any) -> int | None:
+    """How many arguments what is so hinted is given; None if it is not called, or nothing is said of them."""
+    given = typing.get_args(hint)[:1] if _origin(hint) is Callable else ()
+    return len(given[0]) if given and isinstance(given[0], list) else None
+
+
+def _makes_callables(reference: Reference) -> bool:
+    """Whether it says so. That a model or an optimizer can be called, too, does not make it what makes one."""
+    return "Callable" in str(getattr(names.locate(reference.selector), "__annotations__", {}).get("return"))
 
 
 def _items(value: Any, hint: Any) -> Iterator[tuple[Any, Any]]:

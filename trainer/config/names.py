@@ -89,6 +89,19 @@ def signature(target: Callable) -> Signature:
     return Signature(merged, takes_more=False)
 
 
+def required(target: Callable, given: int) -> list[str]:
+    """The parameters that a call with so many arguments by their places has to be given by name.
+
+    Of a class these are its own constructor's: what the bases of one with **kwargs require, it may give itself.
+    """
+    try:
+        parameters = list(inspect.signature(target).parameters.values())[given:]
+    except (TypeError, ValueError):  # written in C, without a signature
+        return []
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [each.name for each in parameters if each.default is EMPTY and each.kind in named]
+
+
 def _signature(function: Any, skip: int = 0) -> Signature:
     try:
         parameters = list(inspect.signature(function).parameters.values())[skip:]

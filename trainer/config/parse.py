@@ -174,7 +174,9 @@ def _statements(text: str, at: Callable[[int], str]) -> Iterator[Any]:
 def _last_line(message: str) -> str:
     """The part of gin's message that names the token, without Python's own words on it."""
     last = message.splitlines()[-1].strip()
-    return f"{last} (strings are written in quotes)" if last.startswith("Failed to parse token") else last
+    if last.startswith("Failed to parse token"):
+        return f"{last} (strings are written in quotes)"
+    return last if len(last) > 1 else "NAME = VALUE was expected"
 
 
 def _included(name: str, beside: Path, where: str, including: tuple[Path, ...]) -> Path:
