@@ -27,6 +27,12 @@ def test_json_may_have_more_around_them_and_behind_them(tmp_path):
     assert found[3].tolist() == [1.5, 2] and known.tolist() == [False, False, False, True]
     with pytest.raises(UsageError, match="'dog' has a vector of 4 numbers, where 5 were asked for"):
         vectors.load(str(tmp_path / "v.json"), WORDS, 5)
+    with pytest.raises(UsageError, match="'dog' has a vector of 4 numbers, where 1 were asked for"):
+        vectors.load(str(tmp_path / "v.json"), WORDS, 1)
+    (tmp_path / "v.json").write_text(json.dumps({"dimensions": 2, "more": {"dimensions": [9, 9, 9]}, **content}))
+    assert vectors.load(str(tmp_path / "v.json"), WORDS, 2)[0].tolist() == found.tolist()
+    with pytest.raises(UsageError, match="says that its vectors have 2 numbers, where 3 were asked for"):
+        vectors.load(str(tmp_path / "v.json"), WORDS, 3)
     (tmp_path / "v.json").write_text('{"a": [1, 2')
     with pytest.raises(UsageError, match="is no JSON that can be read"):
         vectors.load(str(tmp_path / "v.json"), WORDS, 2)

@@ -19,8 +19,8 @@ def load(path: str, words: Sequence[str], width: int) -> tuple[np.ndarray, np.nd
     Args:
       path: `word number number …`, a word a line (GloVe; word2vec's first line, of two numbers, is passed over); or
         *.json, in which some object has words for keys and lists of numbers for values. A word in a line may have
-        spaces in it. Numbers beyond `width` in JSON are not the vector's (some files add its length and place there),
-        and each list must have as many.
+        spaces in it. In JSON up to two numbers beyond `width` are not the vector's (some files add its length and
+        place there), and each list must have as many; a file may say how wide its vectors are, as "dimensions".
       words: whose vectors are wanted.
       width: of a vector.
 
@@ -67,21 +67,27 @@ def _lines(file: Path, width: int, wanted) -> Iterator[tuple[str, str, np.ndarra
                 raise UsageError(f"{file}, line {number:,}: {error}") from None
 
 
+# In JSON, what may stand behind a vector: its length, and its place in the file.
+_MORE = 2
+
+
 def _json(file: Path, width: int, wanted) -> Iterator[tuple[str, str, np.ndarray]]:
     try:
         import ijson
     except ModuleNotFoundError as error:
         raise UsageError("vectors in JSON are read with ijson: pip install 'convoy-train[text]'") from error
-    word, values, length = "", list[float](), 0
+    word, values, length, dimensions = "", list[float](), 0, None
     listed = mixed = False  # whether what is read is the list of a wanted word; whether it has more in it than numbers
     try:
         with _opened(file) as stream:
-            for _, event, value in ijson.parse(stream, use_float=True):
+            for path, event, value in ijson.parse(stream, use_float=True):
                 if event == "map_key":
                     word = value
                 elif not listed:
                     if event == "start_array" and word in wanted:
                         listed, mixed, values = True, False, []
+                    elif event == "number" and path.rpartition(".")[2] == "dimensions":  # and not of that word's vector
+                        dimensions = value
                 elif event == "number":
                     values.append(value)
                 elif event in ("null", "boolean", "string"):
@@ -90,6 +96,11 @@ def _json(file: Path, width: int, wanted) -> Iterator[tuple[str, str, np.ndarray
                     if values:  # else it is no vector: files say other things of themselves too
                         length = length or len(values)
                         _check(file, word, values, mixed or event != "end_array", width, length)
+                        if dimensions not in (None, width):
+                            raise UsageError(
+                                f"{file} says that its vectors have {dimensions:,} numbers, where {width} were asked "
+                                f"for: correct the width"
+                            )
                         yield str(file), word, _float32(values[:width])
                     listed, word = False, ""
     except (ijson.JSONError, UnicodeDecodeError) as error:
@@ -100,7 +111,7 @@ def _json(file: Path, width: int, wanted) -> Iterator[tuple[str, str, np.ndarray
 def _check(file: Path, word: str, values: Sequence[float], mixed: bool, width: int, length: int) -> None:
     if mixed:
         raise UsageError(f"{file}: {quoted(word)} has a vector in which not all are numbers: correct the file")
-    if len(values) < width:
+    if not width <= len(values) <= width + _MORE:
         raise UsageError(
             f"{file}: {quoted(word)} has a vector of {len(values)} numbers, where {width} were asked for: correct the "
             f"width, or the file"
