@@ -60,6 +60,11 @@ def test_a_cold_model_writes_what_is_likely_and_a_hot_one_anything():
     assert task.samples(batch(splits.test, 1), tf.constant([1, 0]))["text/temperature_20"].numpy()[0].decode() != hot
 
 
+def test_a_temperature_may_be_a_whole_number():
+    task, _, splits = built(temperatures=(1, 2), written=3)
+    assert {"text/temperature_1", "text/temperature_2"} == set(task.samples(batch(splits.test, 1), tf.constant([0, 0])))
+
+
 def test_refusals():
     with pytest.raises(UsageError, match="Language.temperatures = .*: give numbers above 0"):
         built(temperatures=(0.5, 0.0))

@@ -77,7 +77,7 @@ class Language:
     def samples(self, batch, seed):
         """'temperature_T': what the model writes after the first text of the batch, for each temperature."""
         begun = tf.repeat(tf.cast(batch[self._x][:1], tf.int32), len(self._temperatures), axis=0)
-        temperatures = tf.constant(self._temperatures)[:, None]
+        temperatures = tf.constant(self._temperatures, tf.float32)[:, None]
         texts = tf.concat([begun, tf.zeros((len(self._temperatures), self._written), tf.int32)], axis=1)
 
         def write(i, texts):
