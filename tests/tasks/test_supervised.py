@@ -160,7 +160,7 @@ def test_labels_outside_the_classes_are_found_in_every_shape(new_step, labels, r
 
 def test_class_weights_of_labels_in_a_column(new_step):
     """As many examples as classes, where a comparison of shapes [n, 1] and [classes] would go through."""
-    data, weights = vectors(), {0: 1.0, 1: 5.0, 2: 1.0, 3: 0.0}
+    data, weights = vectors(), {0: 1, 1: 5, 2: 1, 3: 0}  # whole numbers are numbers, too
     plain, column = (
         first_loss(*new_step(examples.classifier(dense, class_weight=weights), data | {"y": y}, batch_size=4))
         for y in (data["y"], data["y"][:, None])
@@ -187,6 +187,16 @@ def test_evaluation_has_penalties_and_no_class_weights_as_in_keras(new_step):
     task.model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     expected = task.model.evaluate(data["x"], data["y"], batch_size=10, verbose=0, return_dict=True)
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+
+
+def test_a_model_that_is_none_or_has_room_for_fewer_words_is_refused():
+    data = {"x": Field((2,), "int64", 0, 6, ("", "a", "b", "c", "d", "e", "f")), "y": Field((), "int64", 0, 1)}
+    words = lambda size: keras.Sequential([layers.Embedding(size, 2), layers.Flatten(), layers.Dense(2)])
+    assert examples.classifier(lambda: words(7)).build(data).models["model"].built
+    with pytest.raises(Exception, match=r"= 6 is not in \[0, 6\)"):
+        examples.classifier(lambda: words(6)).build(data)
+    with pytest.raises(UsageError, match="Supervised.model made None and no Keras model: does its function return it"):
+        examples.classifier(lambda: None).build(data)
 
 
 def test_metrics_need_names_of_their_own_and_one_number(new_step):

@@ -79,7 +79,13 @@ class Supervised:
                 raise UsageError(f"the task uses the field '{name}'; the data has: {', '.join(sorted(fields))}")
         self._require_one_number(fields)
         self.model = self._make_model()
-        example = {name: tf.zeros((1, *fields[name].shape), fields[name].dtype) for name in used}
+        if not callable(self.model):
+            raise UsageError(f"Supervised.model made {self.model!r} and no Keras model: does its function return it?")
+        # Words by their last number, which a layers.Embedding with room for fewer refuses here, and not while training.
+        largest = {name: max(len(fields[name].vocabulary) - 1, 0) for name in used}
+        example = {
+            name: tf.fill((1, *fields[name].shape), tf.cast(n, fields[name].dtype)) for name, n in largest.items()
+        }
         output = self.model(self._input(example), training=False)  # builds what is not built yet
         if not isinstance(output, tf.Tensor):
             raise UsageError("Supervised takes a model with one output tensor; write a task for several")
@@ -113,7 +119,7 @@ class Supervised:
             classes, weights = list(self._class_weight), list(self._class_weight.values())
             match = tf.cast(tf.reshape(batch[self._y], (-1, 1)), tf.int64) == tf.constant(classes, tf.int64)
             found = tf.reduce_any(match, axis=1)
-            weight = tf.where(found, tf.reduce_sum(tf.where(match, tf.constant(weights), 0.0), axis=1), 1.0)
+            weight = tf.where(found, tf.reduce_sum(tf.where(match, tf.constant(weights, tf.float32), 0.0), axis=1), 1.0)
         return weight
 
     def _additive(self, batch, outputs, weight) -> Mapping[str, Loss]:
