@@ -43,7 +43,7 @@ def test_a_vae_adds_reconstruction_and_divergence_in_nats():
     np.testing.assert_array_equal(first["reconstruction"], again["reconstruction"])
     shown = task.samples(batch, tf.constant([0, 0]))
     assert {name: tuple(value.shape) for name, value in shown.items()} == {
-        "images/prior": (64, 8, 8, 1), "images/reconstructed": (6, 8, 8, 1), "images/plane": (256, 8, 8, 1),
+        "images/prior": (64, 8, 8, 1), "images/reconstructed": (3, 16, 8, 1), "images/plane": (256, 8, 8, 1),
     }  # fmt: skip
 
 
@@ -86,6 +86,17 @@ def test_a_gan_has_two_objectives_and_a_penalty_on_the_slope_at_real_images():
         total = tf.reduce_sum(plain.losses(batch, seed)[0]["discriminator"].values)
     still = outer.gradient(total, [v.value for v in plain.discriminator.trainable_variables if v.name == "kernel"])
     assert all(not np.allclose(a, b, rtol=1e-2) for a, b in zip(moved, still, strict=True))
+
+
+def test_a_gan_is_judged_with_the_penalties_on_its_weights():
+    """As every other task is; the one on the slope is of training alone."""
+    batch, task = images() | {"id": tf.range(tf.size(VALID), dtype=tf.int64)}, gan(penalty=10.0)
+    for model in (task.generator, task.discriminator):
+        layer = next(layer for layer in model.layers if isinstance(layer, keras.layers.Dense))
+        layer.kernel.regularizer = keras.regularizers.L2(0.5)
+    losses, found = task.losses(batch, tf.constant([1, 2]))[0], task.evaluate(batch, task.outputs(batch))
+    for name in ("generator", "discriminator"):
+        assert float(found[name].shared) == pytest.approx(float(losses[name].shared)) and float(found[name].shared) > 0
 
 
 def test_ctc_counts_every_alignment():

@@ -100,9 +100,10 @@ class Gan:
 
     def evaluate(self, batch, outputs):
         valid = batch["valid"]
+        discriminator = tf.nn.softplus(-outputs["real"]) + tf.nn.softplus(outputs["made"])
         return {
-            "discriminator": Loss((tf.nn.softplus(-outputs["real"]) + tf.nn.softplus(outputs["made"])) * valid, valid),
-            "generator": Loss(tf.nn.softplus(-outputs["made"]) * valid, valid),
+            "discriminator": Loss(discriminator * valid, valid, penalties(self.discriminator)),
+            "generator": Loss(tf.nn.softplus(-outputs["made"]) * valid, valid, penalties(self.generator)),
         }
 
     def metrics(self):

@@ -111,6 +111,6 @@ class Vae:
         plane = tf.pad(plane, [[0, 0], [0, self._latent - 2]]) if self._latent >= 2 else steps[:, None]
         return {
             "images/prior": tf.sigmoid(self.decoder(random, training=False)),
-            "images/reconstructed": tf.concat([images, again], axis=0),
+            "images/reconstructed": tf.concat([images, again], axis=1),
             "images/plane": tf.sigmoid(self.decoder(plane, training=False)),
         }
