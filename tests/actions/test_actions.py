@@ -198,6 +198,13 @@ def test_early_stopping_remembers_across_a_resume(run):
     assert stopped_at(second, [2]) == 0
 
 
+def test_the_best_of_one_value_is_not_that_of_another(run):
+    """What a run is restored by; it may go on with another value, or with more than one rule."""
+    others = [{"monitor": "test/loss"}, {"mode": "max"}]
+    names = [EarlyStopping(run.context, **options).name for options in [{}, {"patience": 7}, *others]]
+    assert names[0] == names[1] and len(set(names)) == 3
+
+
 def test_early_stopping_acts_on_evaluations_alone(run):
     assert not EarlyStopping(run.context).due(10, report(10))
     assert EarlyStopping(run.context).next_step(10) == NEVER

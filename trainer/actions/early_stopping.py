@@ -18,6 +18,12 @@ class EarlyStopping(Monitoring):
         min_delta: float = 0.0,
     ):
         super().__init__(context, monitor, patience, mode, min_delta)
+        self._mode = mode
+
+    @property
+    def name(self) -> str:
+        # The best of one value says nothing of another: what follows a run that goes on with another, begins anew.
+        return f"{type(self).__name__}.{self.monitors}.{self._mode}"
 
     def lost_patience(self, report) -> bool:
         self.context.console.say(
