@@ -161,7 +161,7 @@ def run(
             splits, keep = features(splits, books.directory.path / "features")
     order = Order(len(splits.train), batch_size, seed if shuffle else None)
     layout = _layout(batch_size, choices.shards, chosen.num_replicas_in_sync, saved, invocation.most_replicas)
-    _require_same_data(saved, order, invocation.directory)
+    _require_same_data(saved, order, splits, invocation)
     if saved is not None and choices.xla is None:
         choices = dataclasses.replace(choices, xla=saved.notes["xla"])
     with building("the task"):
@@ -233,12 +233,22 @@ def _open_books(invocation: Invocation, ranks: Ranks, checkpoints: Callable[...,
     return Books(directory, keeper, before, attempt, saved)
 
 
-def _require_same_data(saved: Saved | None, order: Order, directory: RunDirectory) -> None:
-    if saved is not None and saved.notes["examples"] != order.examples:
+def _require_same_data(saved: Saved | None, order: Order, splits: Splits, invocation: Invocation) -> None:
+    if saved is None:
+        return
+    run_dir = invocation.directory.path
+    if saved.notes["examples"] != order.examples:
         raise UsageError(
-            f"the training data has {order.examples:,} examples, but the run in {directory.path} started with "
+            f"the training data has {order.examples:,} examples, but the run in {run_dir} started with "
             f"{saved.notes['examples']:,}: the order would differ; restore the data, or choose another run_dir"
         )
+    before = saved.notes.get("held_out", {})
+    for name, source in splits.held_out().items() if invocation.mode == "train" else ():
+        if before.get(name, len(source)) != len(source):
+            raise UsageError(
+                f"the {name} data has {len(source):,} examples, but the run in {run_dir} had {before[name]:,}: what "
+                f"was trained on may be among them now; restore the data, or choose another run_dir"
+            )
 
 
 def _virtual(replicas: int) -> Callable[[], tf.distribute.Strategy]:

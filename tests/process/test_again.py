@@ -1,5 +1,8 @@
 """A finished run: the same command changes nothing, more epochs go on, its config.gin repeats it."""
 
+import json
+import shutil
+
 import pytest
 import reading
 import user_code
@@ -43,6 +46,17 @@ def test_what_a_damaged_checkpoint_held_is_trained_again(convoy, finished, tmp_p
     assert again.code == 0 and "goes on from step 2," in again.out, again.out + again.err
     reading.require_equal(finished, run_dir)
     assert "finished, at step 3" in convoy(*command).out
+
+
+def test_what_was_not_finite_is_not_said_when_a_run_ends_again(convoy, finished, tmp_path):
+    """Its process ended between the last checkpoint and the report that says so."""
+    run_dir = shutil.copytree(finished, tmp_path / "run")
+    report = reading.report(run_dir)
+    report |= {"status": "running", "metrics": report["metrics"] | {"test/accuracy": None}}
+    (run_dir / "report.json").write_text(json.dumps(report))
+    again = convoy(*user_code.SHORT, f"--run_dir={run_dir}")
+    assert again.code == 0, again.err
+    assert "finished at step 3  " in again.out and "test/accuracy" not in again.out, again.out
 
 
 def test_more_epochs_go_on_from_the_end(convoy, finished, tmp_path):

@@ -101,10 +101,11 @@ def test_the_checkpoint_of_another_model(convoy, copy):
 
 
 def test_data_of_another_size(convoy, tmp_path, folder):
-    def write(examples):
+    def write(examples, held_out=96):
         with np.load(folder / "digits.npz") as file:
-            x, y = file["x"][:examples], file["y"][:examples]
-        np.savez(tmp_path / "data.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+            x, y = file["x"], file["y"]
+        np.savez(tmp_path / "data.npz", x_train=x[:examples], y_train=y[:examples], x_test=x[:held_out],
+                 y_test=y[:held_out])  # fmt: skip
 
     command = ("--gin_file=digits.gin", "--gin_param=experiment.run.data = @arrays.npz",
                f"--gin_param=arrays.npz.path = '{tmp_path / 'data.npz'}'")  # fmt: skip
@@ -112,3 +113,7 @@ def test_data_of_another_size(convoy, tmp_path, folder):
     assert convoy(*command, f"--run_dir={tmp_path / 'run'}").code == 0
     write(128)
     refuse(convoy, *command, run_dir=tmp_path / "run", says=["128", "96", "data"])
+    write(96, held_out=97)  # whoever cuts data that has grown cuts it otherwise
+    refuse(convoy, *command, run_dir=tmp_path / "run", says=["the test data has 97 examples", "had 96"])
+    other = convoy(*command, "--mode=evaluate", f"--run_dir={tmp_path / 'run'}")
+    assert other.code == 0, other.err

@@ -98,7 +98,10 @@ class Attempt:
             self._requests,
             experiment.ranks,
         )
-        self.reporter.evaluation |= self._before.get("metrics", {})
+        known = self._before.get("metrics", {}).items()
+        self.reporter.evaluation |= {
+            name: value for name, value in known if value is not None
+        }  # null: it was not finite
         self.input = Input(
             experiment.splits.train,
             experiment.order,
@@ -186,6 +189,7 @@ class Attempt:
         with self.ledger.spend("checkpoint"):
             notes = {
                 "examples": self._experiment.order.examples,
+                "held_out": {name: len(source) for name, source in self._experiment.splits.held_out().items()},
                 "shards": self._experiment.layout.shards,
                 "xla": self._experiment.step.xla,
                 "event_files": self._summaries.commit(),
