@@ -47,6 +47,13 @@ def test_a_file_is_fetched_once_by_whoever_asks_first(server, tmp_path):
     assert len(asked) == 1 and fetch() == paths[0] and len(asked) == 1
 
 
+def test_what_is_there_is_used_from_a_folder_that_nobody_can_write_to():
+    file = Path("/proc/version")  # where nobody can, root neither
+    assert downloads.file("https://example.org/version", hashlib.sha256(file.read_bytes()).hexdigest(), "/proc") == str(
+        file
+    )
+
+
 def test_another_file_is_not_taken_for_it(server, tmp_path):
     address, root, _ = server
     (root / "table.csv").write_bytes(SAID + b"5,6\n")

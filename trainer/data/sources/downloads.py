@@ -41,7 +41,10 @@ def file(url: str, sha256: str, folder: str = "~/.keras/datasets", unpack: bool 
         raise UsageError(f"file.unpack: {name} is no archive of a kind that is known here ({', '.join(_ARCHIVES)})")
     root = Path(folder).expanduser().absolute()
     path = root / name
-    with one_at_a_time(root / f".{name}.lock"):
+    target = root / f"{name.removesuffix(ending)}-{sha256[:8]}"
+    # What is there is there whole, and perhaps in a folder that others share and nobody can write to.
+    there = path.exists() and (target.exists() or not unpack)
+    with contextlib.nullcontext() if there else one_at_a_time(root / f".{name}.lock"):
         if not path.exists():
             _fetch(url, sha256, path)
         elif (found := _sha256(path)) != sha256.lower():
@@ -50,7 +53,6 @@ def file(url: str, sha256: str, folder: str = "~/.keras/datasets", unpack: bool 
             )
         if not unpack:
             return str(path)
-        target = root / f"{name.removesuffix(ending)}-{sha256[:8]}"
         if not target.exists():
             _unpack(path, target)
         return str(target)

@@ -158,8 +158,9 @@ def _prepared(name: str, folder: str | None):
         said = str(error).strip().splitlines()[0]
         raise UsageError(f"tfds: {said} (load.name = '{name}', folder {root})") from error
     try:
-        with one_at_a_time(root / f".{builder.name}.lock"):
-            builder.download_and_prepare()
+        if not builder.is_prepared():  # else it may be in a folder that others share and nobody can write to
+            with one_at_a_time(root / f".{builder.name}.lock"):
+                builder.download_and_prepare()
     except Exception as error:  # nor for what may go wrong in a download
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UsageError(
