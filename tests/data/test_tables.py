@@ -147,6 +147,20 @@ def test_bad_rows_are_named_by_file_and_line(tmp_path, lines, said):
         two(tmp_path, lines, ["1,a,0"], age=tables.Number)
 
 
+def test_names_of_columns_may_have_spaces_around_them(tmp_path):
+    file = write(tmp_path / "a.csv", " a, b ", "1, 2", "3, 4")
+    found = tables.splits(file, {"x": {"a": tables.Amount, "b": tables.Amount}}, test_path=file)
+    assert read(found.train)["x"].tolist() == [[1, 2], [3, 4]]
+
+
+def test_what_is_held_out_is_said_once_and_columns_have_commas(tmp_path):
+    file, fields = write(tmp_path / "a.csv", "a;b", "1;2", "3;4"), {"x": {"a": tables.Amount}}
+    with pytest.raises(UsageError, match="splits.cut and splits.test_path both say which rows are held out: drop one"):
+        tables.splits(file, fields, cut=share, test_path=file)
+    with pytest.raises(UsageError, match="no column 'a'; it has: a;b; columns are separated by commas"):
+        tables.splits(file, fields)
+
+
 def test_bad_files_and_columns_are_refused(tmp_path):
     file = write(tmp_path / "t.csv", "a,b", "1,2", "3,4")
     with pytest.raises(UsageError, match="no such file"):

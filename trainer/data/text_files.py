@@ -90,7 +90,7 @@ def table(path: str, names: Sequence[str]) -> Table:
         reader = csv.reader(_lines(path, stream), strict=True)
         line = 1
         try:
-            header = next(reader, [])
+            header = [name.strip() for name in next(reader, [])]
             places = {name: _place(path, header, name) for name in names}
             found = Table(path, [], {name: [] for name in names})
             line = reader.line_num + 1
@@ -158,7 +158,8 @@ def quoted(value: str | None, longest: int = 60) -> str:
 def _place(path: str, header: Sequence[str], name: str) -> int:
     if name not in header:
         there = textwrap.shorten(", ".join(header), 300, placeholder=" …") or "none"
-        raise UsageError(f"{path} has no column '{name}'; it has: {there}")
+        remedy = "; columns are separated by commas" if len(header) == 1 else ""
+        raise UsageError(f"{path} has no column '{name}'; it has: {there}{remedy}")
     if header.count(name) > 1:
         raise UsageError(f"{path} has {header.count(name)} columns '{name}': rename all but one of them")
     return header.index(name)
@@ -190,5 +191,6 @@ def _lines(path: str, stream: io.BufferedIOBase) -> Iterator[str]:
 
 def _no_text(path: str, error: UnicodeDecodeError, before: int) -> UsageError:
     return UsageError(
-        f"{path} is no UTF-8 text: {error.reason} at byte {before + error.start:,}; convert it (iconv -t UTF-8)"
+        f"{path} is no UTF-8 text: {error.reason} at byte {before + error.start:,}; convert it"
+        f" (iconv -f LATIN1 -t UTF-8, or from whatever it is in)"
     )

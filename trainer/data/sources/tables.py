@@ -138,7 +138,7 @@ class Amount:
 def splits(
     path: str,
     fields: Mapping[str, Mapping[str, Callable[[], Column]]],
-    cut: Callable[[int], Sequence[np.ndarray]] = share,
+    cut: Callable[[int], Sequence[np.ndarray]] | None = None,
     test_path: str | None = None,
     missing: Sequence[str] = ("", "NA", "N/A", "NaN", "nan", "null", "None", "?"),
 ) -> Splits:
@@ -148,22 +148,25 @@ def splits(
       path: UTF-8, comma separated, quoted as RFC 4180 has it; .gz too.
       fields: field -> column -> makes what turns its values into numbers. What the columns of a field come to stands
         side by side, in the order given here. Columns that are not named are not used.
-      cut: number of rows -> the numbers of those that are trained on and of those that are held out for the test,
-        where there is no `test_path`; or of three parts, the second being for validation. What is learned of the
-        columns is learned from the first, which trainer.data.splits.hold_out comes too late for.
-      test_path: a second file, with the test rows.
+      cut: number of rows -> the numbers of those that are trained on and of those that are held out for the test; or of
+        three parts, the second being for validation; None: `splits.share`. What is learned of the columns is learned
+        from the first, which trainer.data.splits.hold_out comes too late for.
+      test_path: a second file, with the test rows; instead of a cut.
       missing: what says that a value is missing, as it is written, but for spaces around it; '' is nothing at all. To a
         Category all of these are one: leave out those that it shall keep apart.
 
     Raises:
-      UsageError: no such file, a column or value that is not there or does not fit, with the line; or not UTF-8.
+      UsageError: no such file, a column or value that is not there or does not fit, with the line; not UTF-8; or both
+        cut and test_path.
     """
+    if cut is not None and test_path is not None:
+        raise UsageError("splits.cut and splits.test_path both say which rows are held out: drop one of them")
     for field, columns in fields.items():
         if not columns:
             raise UsageError(f"splits.fields: the field '{field}' has no columns: name some, or remove it")
     wanted = sorted({name for columns in fields.values() for name in columns})
     rows = _read(path, wanted, missing)
-    parts = rows.cut(cut) if test_path is None else {"train": rows, "test": _read(test_path, wanted, missing)}
+    parts = rows.cut(cut or share) if test_path is None else {"train": rows, "test": _read(test_path, wanted, missing)}
     found: dict[str, dict[str, np.ndarray]] = {split: {} for split in parts}
     for field, columns in fields.items():
         made = {name: make() for name, make in columns.items()}
