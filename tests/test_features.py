@@ -50,6 +50,12 @@ def test_features_stand_for_the_field_and_are_computed_once(tmp_path):
     np.testing.assert_array_equal(read(again.train)["x"], read(first.train)["x"])
 
 
+def test_other_fields_stay_what_they_are(tmp_path):
+    plain = splits()
+    plain.train.fields["y"] = plain.train.fields["y"]._replace(vocabulary=("no", "yes"))
+    assert stored(plain, tmp_path, network).train.fields["y"].vocabulary == ("no", "yes")
+
+
 @pytest.mark.parametrize(
     "other, computed",
     [

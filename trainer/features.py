@@ -42,7 +42,7 @@ def stored(
 
     They are kept in DIRECTORY/<key>_<split>.npz. The key is a hash of the network, its weights and the examples, so
     nobody is given what something else has made. Of data that does not fit into memory, 4,096 examples and how many
-    there are stand for all. Of several that compute the same at once, the first writes.
+    there are stand for all.
 
     Args:
       splits: the data.
@@ -68,7 +68,12 @@ def stored(
         file = directory / f"{_key(network, source, field)}_{split}.npz"
         if not file.exists():
             computed[file] = _outputs(network, source, field, batch_size)
-        parts[split] = Arrays(computed.get(file) or _kept(file), name=file.name)
+        parts[split] = found = Arrays(computed.get(file) or _kept(file), name=file.name)
+        found.fields |= {
+            name: found.fields[name]._replace(vocabulary=known.vocabulary)
+            for name, known in source.fields.items()
+            if name != field
+        }
     new = sum(len(arrays[field]) for arrays in computed.values())
     length = sum(len(source) for source in parts.values())
     notes.append(f"features of {length:,} examples, {new:,} of them computed now; kept in {directory}")
