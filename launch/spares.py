@@ -7,8 +7,6 @@ asked for as many as it has workers, and for others in the place of those that w
 The request is the raylet's own (PrestartWorkers in Ray's node_manager.proto), for which Ray has no function.
 """
 
-import os
-import sys
 from collections import Counter
 from collections.abc import Callable
 
@@ -18,6 +16,7 @@ from ray._private.grpc_utils import init_grpc_channel
 from ray.core.generated import node_manager_pb2, node_manager_pb2_grpc, runtime_environment_pb2
 
 from launch.board import Member
+from launch.origin import Origin
 
 # What a worker's process is to import as soon as it has started; set for these processes alone.
 PRELOAD = {"CONVOY_PRELOAD": "tensorflow keras trainer.experiment launch.worker ray.train.v2.api.data_parallel_trainer"}
@@ -27,7 +26,7 @@ _SECONDS_FOR_AN_ANSWER = 5
 
 def preparation() -> Callable[[], None]:
     """Returns what every process of the job calls first: finds the driver's modules, and imports what it will need."""
-    folders = [os.path.abspath(path) for path in [sys.path[0], *os.environ.get("PYTHONPATH", "").split(os.pathsep)]]
+    folders = Origin.here().search
 
     # Nested, so that it travels by value: where it is unpickled, nothing of this project can be imported yet.
     def prepare() -> None:

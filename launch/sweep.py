@@ -23,6 +23,7 @@ from pathlib import Path
 
 from launch.cluster import Cluster
 from launch.local import Flags
+from launch.origin import Origin
 from trainer.chatter import without_chatter
 from trainer.errors import TrainingError, UsageError
 from trainer.main import guarded, parse
@@ -37,11 +38,12 @@ _SECONDS_BETWEEN_LOOKS = 0.05
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl()
 
 
-def run_fold(run_dir: str, fold: int, flags: Sequence[str], requests: Requests) -> Metrics | None:
+def run_fold(run_dir: str, fold: int, flags: Sequence[str], requests: Requests, origin: Origin) -> Metrics | None:
     """Runs one fold to its end; returns what its report tells of held-out data, or None if it was stopped before.
 
     Args:
       requests: whoever asks there stops it; it is saved first. Or it is not begun at all.
+      origin: relative paths and modules are looked for from there.
 
     Raises:
       UsageError, TrainingError: as the run ended.
@@ -56,7 +58,7 @@ def run_fold(run_dir: str, fold: int, flags: Sequence[str], requests: Requests) 
         # be the second signal, which ends a run without saving.
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True,
-            preexec_fn=_ends_with_this_thread(),
+            preexec_fn=_ends_with_this_thread(), **origin.of_child(),
         )  # fmt: skip
         while process.poll() is None:
             if requests.pending and not number:
@@ -113,12 +115,12 @@ def _run_all(
     return {fold: metrics for fold, metrics in found.items() if metrics is not None}
 
 
-def _in_a_worker(run_dir: str, fold: int, flags: Sequence[str]) -> Metrics | None:
+def _in_a_worker(run_dir: str, fold: int, flags: Sequence[str], origin: Origin) -> Metrics | None:
     """run_fold in a Ray worker, where ray.cancel comes as a SIGINT, and comes again until the task has ended."""
     requests = Requests()
     before = signal.signal(signal.SIGINT, lambda number, frame: requests.ask(Reason.INTERRUPTED))
     try:
-        return run_fold(run_dir, fold, flags, requests)
+        return run_fold(run_dir, fold, flags, requests, origin)
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -151,7 +153,10 @@ def _on_ray(run_dir: str, folds: int, cpus: int, flags: Sequence[str], requests:
     with session.connected(1, Cluster(cpus=cpus), spares.preparation()):
         # What a run that failed says is meant for a person, and is the same on every node: not tried again.
         task = ray.remote(num_cpus=cpus, max_retries=3, retry_exceptions=False)(_in_a_worker)
-        references = [task.remote(run_dir, fold, flags) for fold in range(folds)]  # by one thread: in their order
+        origin = Origin.here()
+        references = [
+            task.remote(run_dir, fold, flags, origin) for fold in range(folds)
+        ]  # by one thread: in their order
         return _run_all(run, folds, folds, requests)
 
 
@@ -233,7 +238,7 @@ def main(argv: Sequence[str]) -> int:
     if options.on_ray:
         metrics = _on_ray(run_dir, options.folds, options.cpus, flags, signals.requests)
     else:
-        run = lambda fold, halt: run_fold(run_dir, fold, flags, halt)
+        run = lambda fold, halt: run_fold(run_dir, fold, flags, halt, Origin.here())
         metrics = _run_all(run, options.folds, options.at_once, signals.requests)
     if len(metrics) < options.folds:
         first = min(set(range(options.folds)) - metrics.keys())

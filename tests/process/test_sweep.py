@@ -14,7 +14,9 @@ import pytest
 import reading
 from running import CHECKOUT, PATIENCE, environment, forever
 
-from launch.sweep import table
+from launch.origin import Origin
+from launch.sweep import run_fold, table
+from trainer.requests import Requests
 
 pytestmark = pytest.mark.process
 
@@ -125,6 +127,13 @@ def start(folder, keras_home, tmp_path):
     for sweep in started:
         cluster.kill(cluster.marked(sweep.mark))
         sweep.process.wait(PATIENCE)
+
+
+def test_a_fold_finds_what_the_command_would_wherever_it_runs(start, folder, tmp_path):
+    """As in a worker of Ray on a node that was started in another folder."""
+    origin = Origin(str(folder), (str(CHECKOUT), str(folder)))
+    flags = ["--gin_file=folds.gin", "--gin_param=EPOCHS = 1"]
+    assert {"test/loss", "test/accuracy"} == set(run_fold(str(tmp_path / "sweep"), 0, flags, Requests(), origin))
 
 
 def test_each_fold_is_a_run_and_all_are_one_table(start):
