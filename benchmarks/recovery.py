@@ -8,6 +8,7 @@ node, with all its processes, to the next step on the one that is left (`--num_w
 """
 
 import argparse
+import contextlib
 import os
 import pty
 import random
@@ -20,8 +21,10 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from pathlib import Path
 
+_MARK = "CONVOY_BENCHMARK"  # in the environment of all that is started here, which is how it is found again
 _SECONDS_OF_TRAINING = 20.0  # between two kills: time to save, and for other processes to import what they need
 
 
@@ -89,6 +92,14 @@ def _raylets() -> set[int]:
     }
 
 
+def _end(mark: str) -> None:
+    """Ends all that was started with this mark, and no other Ray of this machine."""
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"{_MARK}={mark}\0".encode() in environment.read_bytes():
+                os.kill(int(environment.parent.name), signal.SIGKILL)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
@@ -98,6 +109,7 @@ def main() -> int:
         free.bind(("", 0))
         port = free.getsockname()[1]
     environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "benchmark", "PYTHONPATH": os.getcwd()}
+    environment[_MARK] = mark = uuid.uuid4().hex
     environment["RAY_ADDRESS"] = address = f"127.0.0.1:{port}"
     cold, recovery = [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -120,8 +132,7 @@ def main() -> int:
                 print(f"round {number + 1}: cold {cold[-1]:.1f} s, recovery {recovery[-1]:.1f} s", flush=True)
                 run.end()
         finally:
-            subprocess.run([Path(sys.executable).with_name("ray"), "stop", "--force"], env=environment,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+            _end(mark)
     for name, seconds in (("cold start", cold), ("recovery", recovery)):
         print(f"{name:<10} {statistics.median(seconds):5.1f} s ({min(seconds):.1f} to {max(seconds):.1f})")
     print(f"ratio      {statistics.median(recovery) / statistics.median(cold):5.2f}")
