@@ -188,7 +188,7 @@ class Checkpoints:
 
 
 class ReadOnlyCheckpoints(Checkpoints):
-    """The checkpoints to a rank that is not the first: another rank writes them."""
+    """Checkpoints that others write: the first rank, or another run."""
 
     def save(self, step, values, notes, committed=lambda: None) -> None:
         pass

@@ -65,7 +65,7 @@ class Frozen:
     def __init__(self, rules: Sequence[Freeze], parts: Parts):
         told = {(rule.model, rule.pattern) for rule in rules}
         if len(told) < len(rules):
-            raise UsageError("two rules of freezes have the same Freeze.pattern: drop one, or set its until")
+            raise UsageError("two rules of freezes have the same Freeze.pattern: drop one")
         last = {id(layer): (layer, rule) for rule in rules for layer in rule.layers(parts)}
         self._layers = {rule: [layer for layer, by in last.values() if by is rule] for rule in rules}
         for layer, _ in last.values():

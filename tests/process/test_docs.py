@@ -34,6 +34,7 @@ def copied(tmp_path_factory):
         ("my.gin", {"test/loss", "test/accuracy"}),
         ("my_regression.gin", {"test/loss", "test/mean_absolute_error"}),
         ("my_source.gin", {"test/loss"}),
+        ("my_task.gin", {"test/loss", "test/sparse_categorical_accuracy"}),
         ("my_gan.gin", {"train/generator", "train/discriminator", "test/real"}),
     ],
 )

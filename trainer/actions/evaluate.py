@@ -22,7 +22,10 @@ class Evaluate(Periodic):
         super().__init__(context, every)
         if split not in context.evaluator.sources:
             there = ", ".join(context.evaluator.sources) or "none"
-            raise UsageError(f"Evaluate.split = '{split}': the data has no such split to evaluate; it has: {there}")
+            raise UsageError(
+                f"Evaluate.split = '{split}': the data has no such split to evaluate; it has: {there}; name one of "
+                f"them, or hold some of the data out"
+            )
         self._split, self._done = split, 0
         self.measures = split
 

@@ -1,4 +1,4 @@
-"""Cutting data in two: what is trained on, and what is held out."""
+"""Cutting data: what is trained on, and what is held out."""
 
 from collections.abc import Callable
 

@@ -177,6 +177,9 @@ def load_npz(path: str) -> dict[str, np.ndarray]:
     """Returns all arrays of an .npz file. Raises UsageError if it cannot be read."""
     try:
         with open(Path(path).expanduser(), "rb") as stream:
+            if not stream.read(6).startswith((b"PK", b"\x93NUMPY")):
+                raise UsageError(f"cannot read {path} as an .npz file, it may be damaged: it does not begin like one")
+            stream.seek(0)
             file = np.load(stream, allow_pickle=False)
             if isinstance(file, np.ndarray):
                 raise UsageError(
