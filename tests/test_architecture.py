@@ -73,7 +73,7 @@ def test_tasks_models_and_data_know_nothing_of_the_core():
     for module in MODULES:
         if within(module, "trainer.tasks", "trainer.models", "trainer.data"):
             own = [full for full in imports(module) if within(full, "trainer", "launch")]
-            allowed = ("trainer.errors", "trainer.randomness", "trainer.data", "trainer.tasks")
+            allowed = ("trainer.atomic", "trainer.errors", "trainer.randomness", "trainer.data", "trainer.tasks")
             assert outside(own, *allowed, *(["trainer.models"] * within(module, "trainer.models"))) == [], module
 
 

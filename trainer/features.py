@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer import atomic
 from trainer.data.source import Field, Source, Splits
 from trainer.data.sources.arrays import RESIDENT_BYTES, Arrays, load_npz, size_of
 from trainer.errors import UsageError
@@ -134,7 +134,5 @@ def _batches(read: Callable, indices: np.ndarray, size: int) -> Iterator[Mapping
 
 def _write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    with temporary.open("wb") as stream:
-        np.savez(stream, **arrays)  # type: ignore[arg-type]
-    temporary.replace(file)
+    with atomic.replacing(file) as written:
+        np.savez(written, **arrays)  # type: ignore[arg-type]

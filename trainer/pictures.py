@@ -1,11 +1,12 @@
 """Images as people look at them: as bytes, several of them side by side, as PNG files."""
 
 import math
-import os
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+
+from trainer import atomic
 
 
 def grid(images: np.ndarray) -> np.ndarray:
@@ -27,6 +28,5 @@ def grid(images: np.ndarray) -> np.ndarray:
 def save(path: Path, image: np.ndarray) -> None:
     """Writes an image uint8 [height, width, channels] as PNG, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(tf.io.encode_png(image).numpy())
-    temporary.replace(path)
+    with atomic.replacing(path) as file:
+        file.write_bytes(tf.io.encode_png(image).numpy())

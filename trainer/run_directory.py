@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from trainer import atomic
 from trainer.errors import TrainingError, UsageError
 
 _ATTEMPT, _JOURNAL = ".attempt", ".journal"
@@ -132,10 +133,8 @@ class RunDirectory:
 
     def write(self, name: str, text: str) -> None:
         """Writes a small file so that a reader sees the old or the new one, never half of it."""
-        path = self.path / name
-        temporary = path.with_name(f".{name}.{os.getpid()}")
-        temporary.write_text(text)
-        temporary.replace(path)
+        with atomic.replacing(self.path / name) as file:
+            file.write_text(text)
 
     def read_report(self) -> dict[str, Any]:
         """What report.json says; empty before the first attempt."""

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins import projector
 
-from trainer import pictures
+from trainer import atomic, pictures
 
 
 class Summaries:
@@ -67,9 +67,8 @@ class Summaries:
             "vecs.tsv": ("\t".join(f"{x:.6g}" for x in vector) for _, vector in shown),
         }
         for name, each in lines.items():
-            temporary = folder / f".{name}"
-            temporary.write_text("".join(f"{line}\n" for line in each), encoding="utf-8")
-            temporary.replace(folder / name)
+            with atomic.replacing(folder / name) as file:
+                file.write_text("".join(f"{line}\n" for line in each), encoding="utf-8")
         config = projector.ProjectorConfig()
         config.embeddings.add(tensor_name="words", tensor_path="vecs.tsv", metadata_path="meta.tsv")
         projector.visualize_embeddings(str(folder), config)

@@ -15,6 +15,7 @@ import google_crc32c
 import numpy as np
 import tensorflow as tf
 
+from trainer import atomic
 from trainer.data.reading import essence
 from trainer.data.source import Field, Source, Splits
 from trainer.data.sources import images
@@ -180,18 +181,17 @@ def write(source: Source, path: str, shards: int = 1) -> list[str]:
         raise UsageError(f"tfrecord.write: shards = {shards}: give a number from 1 to the {len(source):,} examples")
     target = Path(path).expanduser()
     target.parent.mkdir(parents=True, exist_ok=True)
-    files = []
+    written = []
     for shard, numbers in enumerate(np.array_split(np.arange(len(source)), shards)):
         file = f"{target}-{shard:05d}-of-{shards:05d}.tfrecord"
-        with tf.io.TFRecordWriter(f"{file}.partial") as writer:
+        with atomic.replacing(Path(file)) as partial, tf.io.TFRecordWriter(str(partial)) as writer:
             for first in range(0, len(numbers), 1024):
                 indices = tf.constant(numbers[first : first + 1024], tf.int64)
                 batch = {name: tensor.numpy() for name, tensor in source.read(indices).items()}
                 for i in range(len(indices)):
                     writer.write(_example({name: array[i] for name, array in batch.items()}))
-        Path(f"{file}.partial").rename(file)
-        files.append(file)
-    return files
+        written.append(file)
+    return written
 
 
 def _example(values: Mapping[str, np.ndarray]) -> bytes:
