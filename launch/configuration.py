@@ -47,10 +47,11 @@ def prepare(
     """
     if not files:
         if mode == "train" or not directory.config.exists():
+            if mode == "train":
+                raise UsageError("--gin_file is required: name a file, for a start --gin_file=runs/mnist_small.gin")
             raise UsageError(
-                "--gin_file is required: name a file, for a start --gin_file=runs/mnist_small.gin"
-                if mode == "train"
-                else f"--gin_file is required, since {directory.config} does not exist"
+                f"--gin_file is required, since {directory.config} does not exist: name a file"
+                + (", or the --run_dir of a run that has trained" if mode != "check" else "")
             )
         files, strategy = [str(directory.config)], strategy or "default"
     configuration, dropped = check.check(parse.read(files, model, strategy, params), ROOT, GIVEN, (CLUSTER,))

@@ -163,11 +163,14 @@ def test_all_problems_are_told_at_once():
 
 
 def test_what_nothing_uses_is_an_error_wherever_it_was_never_used():
-    text = HEAD + "WIDTH = 3\nWIDHT = 4\nparts.task.size = %WIDTH\nmlp.build.width = 3\na/parts.task.size = 3\n"
+    text = (
+        HEAD + "WIDTH = 3\nWIDHT = 4\nparts.task.size = %WIDTH\nmlp.build.width = 3\na/parts.task.size = 3\nSEED = 1\n"
+    )
     assert problems(text) == [
         "run.gin:8: the macro WIDHT is used by nothing; did you mean WIDTH?",
         "run.gin:10: app.models.mlp.build.width is used by nothing: refer to @app.models.mlp.build or remove it",
         "run.gin:11: a/app.parts.task.size is used by nothing: refer to @app.parts.task or remove it",
+        "run.gin:12: the macro SEED is used by nothing: refer to %SEED, include the file that does, or remove it",
     ]
 
 

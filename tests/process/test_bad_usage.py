@@ -157,7 +157,7 @@ def test_a_keras_data_set_that_is_not_there(start, tmp_path):
 def test_modes_that_need_a_checkpoint(convoy, tmp_path):
     run_dir = tmp_path / "run"
     for mode in ("--mode=evaluate", "--mode=predict"):
-        refuse(convoy, mode, run_dir=run_dir, says=["--gin_file", str(run_dir / "config.gin")])
+        refuse(convoy, mode, run_dir=run_dir, says=["--gin_file", str(run_dir / "config.gin"), "or the --run_dir"])
         refuse(convoy, mode, MINE, run_dir=run_dir, says=[f"--run_dir={run_dir}", "no checkpoint", "train"])
 
 
@@ -179,7 +179,10 @@ def test_what_predict_cannot_read(convoy, finished, tmp_path):
     ):
         refuse(convoy, "--mode=predict", f"--input={path}", run_dir=finished, says=says)
     for mode in ("--mode=predict", "--mode=evaluate"):
-        for output in (tmp_path / "no such folder" / "output", tmp_path):
-            refuse(convoy, mode, f"--output={output}", run_dir=finished, says=[f"--output={output}"])
-    refuse(convoy, "--mode=predict", f"--output={tmp_path / 'out'}", run_dir=finished, says=["ends with .npz"])
+        suffix = {"--mode=predict": ".npz", "--mode=evaluate": ".json"}[mode]
+        folder = tmp_path / f"folder{suffix}"
+        folder.mkdir()
+        for output in (tmp_path / "no such folder" / f"output{suffix}", folder):
+            refuse(convoy, mode, f"--output={output}", run_dir=finished, says=[f"--output={output}", "name a file in"])
+        refuse(convoy, mode, f"--output={tmp_path / 'out.txt'}", run_dir=finished, says=[f"ends with {suffix}"])
     refuse(convoy, *user_code.SHORT, "--output=x", run_dir=finished, says=["--output has no effect with --mode=train"])

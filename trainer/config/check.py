@@ -142,7 +142,7 @@ def _unused(configuration: Configuration, used: set[Key], dropped: dict[Key, Sta
         if key.selector:
             yield f"{where}: {name} is used by nothing: refer to @{key.selector} or remove it"
         else:
-            remedy = nearest(name, used_macros) or ": remove it"
+            remedy = nearest(name, used_macros) or f": refer to %{name}, include the file that does, or remove it"
             yield f"{where}: the macro {name} is used by nothing{remedy}"
 
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer import atomic
 from trainer.errors import UsageError
 from trainer.state import TrainState
 
@@ -16,20 +17,23 @@ def run(experiment: "Experiment") -> int:
     """Prints losses and metrics of each split; `--output=FILE` also writes them there, as JSON."""
     output = experiment.invocation.options.get("output")
     if output:
-        output = writable(output)
+        output = writable(output, ".json")
     step = restore(experiment)
     results = {split: experiment.evaluator.evaluate(split) for split in experiment.evaluator.sources}
     for split, values in results.items():
         listed = "  ".join(f"{name} {value:.6g}" for name, value in (values or {}).items())
         experiment.invocation.console.say(f"step {step:,}  {split}  {listed}")
     if output:
-        output.write_text(json.dumps({"step": step, **results}, indent=1) + "\n")
+        with atomic.replacing(output) as file:
+            file.write_text(json.dumps({"step": step, **results}, indent=1) + "\n")
     return 0
 
 
-def writable(output: str | Path) -> Path:
-    """The file that --output names; raises UsageError if it cannot be one."""
+def writable(output: str | Path, suffix: str) -> Path:
+    """The file that --output names; raises UsageError if it cannot be one, or its name does not end with `suffix`."""
     path = Path(output).expanduser()
+    if path.suffix != suffix:
+        raise UsageError(f"--output={output}: name a file that ends with {suffix}")
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise UsageError(f"--output={output}: name a file in a folder that exists and can be written to")
     return path

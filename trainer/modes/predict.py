@@ -1,13 +1,12 @@
 """--mode=predict: writes what the newest checkpoint puts out for every example of an input."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer import pictures
+from trainer import atomic, pictures
 from trainer.data.source import Source
 from trainer.data.sources.arrays import Arrays, load_npz
 from trainer.errors import UsageError, building
@@ -28,28 +27,23 @@ def run(experiment: "Experiment") -> int:
     examples stands beside it as PNG and text files, in a folder of its name: RUN_DIR/predictions.
     """
     options, directory = experiment.invocation.options, experiment.invocation.directory
-    output = writable(options["output"]) if options.get("output") else directory.path / "predictions.npz"
-    if output.suffix != ".npz" or output.with_suffix("").is_file():
-        raise UsageError(
-            f"--output={output}: name a file that ends with .npz; what there is to show besides goes to a folder of "
-            f"its name"
-        )
+    output = writable(options["output"], ".npz") if options.get("output") else directory.path / "predictions.npz"
+    shown_in = output.with_suffix("")
+    if shown_in.is_file():
+        raise UsageError(f"--output={output}: what there is to show goes to a folder {shown_in}, which is a file")
     source = _source(experiment, options.get("input"))
     step = restore(experiment)
     with building("predictions"):
         outputs = experiment.evaluator.predict(source)
-    # Whole or not at all, whenever somebody looks.
-    temporary = output.with_name(f".{output.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
+    with atomic.replacing(output) as file:
         np.savez(file, **outputs)  # type: ignore[arg-type]
-    temporary.replace(output)
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in outputs.items())
     experiment.invocation.console.say(f"step {step:,}  {len(source):,} examples  {shapes}")
     experiment.invocation.console.fact("output", str(output))
     if experiment.evaluator.has_samples:
         with building("what the task shows"):
             shown = experiment.evaluator.samples(_SHOWN, seed=0)
-        experiment.invocation.console.fact("shown", str(_show(output.with_suffix(""), shown)))
+        experiment.invocation.console.fact("shown", str(_show(shown_in, shown)))
     return 0
 
 
