@@ -20,4 +20,6 @@ class Origin(NamedTuple):
     def of_child(self) -> dict[str, Any]:
         """Arguments of subprocess.Popen, for a process that is to find what the command would."""
         folder = self.folder if os.path.isdir(self.folder) else None  # where nodes share nothing, paths are absolute
-        return {"cwd": folder, "env": os.environ | {"PYTHONPATH": os.pathsep.join(self.search)}}
+        # What is there already may be of Ray's, for the modules that it brought to the node.
+        search = [*self.search, *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {"cwd": folder, "env": os.environ | {"PYTHONPATH": os.pathsep.join(search)}}

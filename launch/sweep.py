@@ -5,7 +5,8 @@
 Each fold is a run of its own, DIR/fold_0 and so on, which `python -m trainer.main` would start with FOLD = 0 and the
 flags that stand for … here. SIGINT and SIGTERM stop those that run, which save first, and so does a fold that fails.
 The same command again goes on with those that are not finished. What came of them is shown as a table, written to
-DIR/sweep.json, and to DIR/tensorboard for the tab HParams.
+DIR/sweep.json, and to DIR/tensorboard for the tab HParams. On Ray a fold gets the resources and the runtime environment
+that launch.cluster.Cluster gives to a worker of a run.
 """
 
 import argparse
@@ -20,11 +21,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
+from launch import configuration
 from launch.cluster import Cluster
 from launch.local import Flags
 from launch.origin import Origin
 from trainer.chatter import without_chatter
+from trainer.config import text
 from trainer.errors import TrainingError, UsageError
 from trainer.main import guarded, parse
 from trainer.requests import Reason, Requests
@@ -125,13 +129,43 @@ def _in_a_worker(run_dir: str, fold: int, flags: Sequence[str], origin: Origin) 
         signal.signal(signal.SIGINT, before)
 
 
-def _on_ray(run_dir: str, folds: int, cpus: int, flags: Sequence[str], requests: Requests) -> dict[int, Metrics]:
-    """As many at once as there are processors for, on all nodes; run_dir is a path that they share."""
+def _cluster(run_dir: str, flags: Flags) -> Cluster:
+    """What the configuration, which is checked, asks of a cluster. Raises UsageError."""
+    with without_chatter():
+        import tensorflow  # noqa: F401
+    prepared = configuration.prepare(
+        RunDirectory(Path(run_dir) / "fold_0"),
+        flags.gin_file,
+        flags.model,
+        flags.strategy,
+        [*flags.gin_param, "FOLD = 0"],
+        flags.mode,
+        flags.allow_config_change,
+    )
+    return text.load(prepared.content, configuration.CLUSTER)()
+
+
+def _wait_for_a_node(cluster: Cluster, capacity: Callable[[Cluster], int], requests: Requests) -> None:
+    """Until one is there that can hold a fold, or somebody asks for the end. Raises TrainingError if none comes."""
+    deadline = time.monotonic() + cluster.patience
+    if not capacity(cluster):
+        print(f"waiting for a node that has {cluster.resources}", flush=True)
+    while not capacity(cluster) and not requests.pending:
+        if time.monotonic() > deadline:
+            raise TrainingError(
+                f"no node has {cluster.resources}, which a fold gets as launch.cluster.Cluster says: lower that, or "
+                f"add nodes"
+            )
+        requests.wait(1)
+
+
+def _on_ray(run_dir: str, folds: int, cluster: Cluster, flags: Sequence[str], requests: Requests) -> dict[int, Metrics]:
+    """As many at once as there is room for, on all nodes; run_dir is a path that they share."""
     try:
         import ray
     except ModuleNotFoundError as error:
         raise UsageError("--on_ray needs Ray: pip install 'convoy-train[ray]'") from error
-    from launch import session, spares
+    from launch import pool, session, spares
 
     def run(fold: int, halt: Requests) -> Metrics | None:
         reference, cancelled = references[fold], False
@@ -150,9 +184,13 @@ def _on_ray(run_dir: str, folds: int, cpus: int, flags: Sequence[str], requests:
                 f"fold {fold}: Ray lost it ({type(error).__name__}); the same command goes on from its last checkpoint"
             ) from error
 
-    with session.connected(1, Cluster(cpus=cpus), spares.preparation()):
+    with session.connected(1, cluster, spares.preparation()):
+        _wait_for_a_node(cluster, pool.capacity, requests)
         # What a run that failed says is meant for a person, and is the same on every node: not tried again.
-        task = ray.remote(num_cpus=cpus, max_retries=3, retry_exceptions=False)(_in_a_worker)
+        needs: dict[str, Any] = {"num_cpus": cluster.cpus, "num_gpus": cluster.gpus}
+        if cluster.tpus:
+            needs["resources"] = {"TPU": cluster.tpus}
+        task = ray.remote(max_retries=3, retry_exceptions=False, **needs)(_in_a_worker)
         origin = Origin.here()
         references = [
             task.remote(run_dir, fold, flags, origin) for fold in range(folds)
@@ -221,10 +259,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--on_ray", action="store_true", help="on the cluster of RAY_ADDRESS, else on all processors here"
     )
-    parser.add_argument("--cpus", type=int, default=1, help="with --on_ray: how many processors a run takes")
     options, flags = parser.parse_known_args(argv)
-    if options.folds < 2 or options.at_once < 1 or options.cpus < 1:
-        raise UsageError("--folds is at least 2, --at_once and --cpus at least 1")
+    if options.folds < 2 or options.at_once < 1:
+        raise UsageError("--folds is at least 2, --at_once at least 1")
     directory = RunDirectory(options.run_dir[0])
     run_dir = str(directory.path)
     parsed = parse(["launch.sweep", f"--run_dir={run_dir}", *flags])
@@ -236,7 +273,7 @@ def main(argv: Sequence[str]) -> int:
     signals.tell = lambda line: print(line, flush=True)
     signals.wait_for_boundaries()
     if options.on_ray:
-        metrics = _on_ray(run_dir, options.folds, options.cpus, flags, signals.requests)
+        metrics = _on_ray(run_dir, options.folds, _cluster(run_dir, parsed), flags, signals.requests)
     else:
         run = lambda fold, halt: run_fold(run_dir, fold, flags, halt, Origin.here())
         metrics = _run_all(run, options.folds, options.at_once, signals.requests)

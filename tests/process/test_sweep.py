@@ -14,8 +14,10 @@ import pytest
 import reading
 from running import CHECKOUT, PATIENCE, environment, forever
 
+from launch.cluster import Cluster
 from launch.origin import Origin
-from launch.sweep import run_fold, table
+from launch.sweep import _wait_for_a_node, run_fold, table
+from trainer.errors import TrainingError
 from trainer.requests import Requests
 
 pytestmark = pytest.mark.process
@@ -251,9 +253,27 @@ def test_told_to_end_while_ray_starts_it_begins_nothing(start):
             break
 
 
+@pytest.mark.cluster
+def test_on_ray_a_fold_gets_what_the_configuration_asks_of_the_cluster(start):
+    cluster.require_ray()
+    variables = {"FAILING": "0", "FAILING_AFTER": "."}
+    sweep = start("--folds=2", "--on_ray", f"--gin_param=cluster.Cluster.runtime_env = {{'env_vars': {variables}}}")
+    code, _, err = sweep.wait()
+    assert code == 2 and "error: fold 0: " in err[-1] and "no such rows" in err[-1], err
+
+
+def test_where_no_node_can_hold_a_fold_it_gives_up_after_its_patience(capsys):
+    with pytest.raises(
+        TrainingError, match=r"no node has {'CPU': 1, 'GPU': 2}.*Cluster says: lower that, or add nodes"
+    ):
+        _wait_for_a_node(Cluster(gpus=2, patience=0), lambda cluster: 0, Requests())
+    assert capsys.readouterr().out == "waiting for a node that has {'CPU': 1, 'GPU': 2}\n"
+
+
 @pytest.mark.parametrize(
     "flags, said",
     [
+        (["--on_ray", "--gin_param=EPOCHS = 'ten'"], "--gin_param"),
         (["--mode=check"], "--mode=check: a sweep trains its folds"),
         (["--mode=evaluate", "--output=results.json"], "--mode=evaluate: a sweep trains its folds"),
         (["--output=results.json"], "--output has no effect with --mode=train"),
