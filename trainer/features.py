@@ -82,7 +82,7 @@ def stored(
         while computed:
             _write(*computed.popitem())
 
-    return Features(Splits.of(parts)._replace(notes=tuple(notes)), keep)
+    return Features(Splits.of(parts, tuple(notes), splits.ties), keep)
 
 
 def _kept(file: Path) -> dict[str, np.ndarray]:

@@ -46,7 +46,7 @@ def test_keras_folder(run_program, tmp_path, digits):
         except UsageError as error:
             print(error.message)
         os.rename("FILE", os.environ["KERAS_HOME"] + "/datasets/mnist.npz")
-        train, _, test, _ = keras_datasets.load("mnist")
+        train, _, test = keras_datasets.load("mnist")[:3]
         print(len(train), len(test), train.fields["x"].shape, train.fields["x"].dtype)
     """).replace("FILE", str(tmp_path / "digits.npz"))
     x, y = digits
@@ -64,7 +64,7 @@ def test_labels_in_a_column_become_plain(tmp_path, monkeypatch):
     x, y = np.zeros((6, 32, 32, 3), np.uint8), np.arange(6)[:, None]
     np.savez(tmp_path / "datasets/cifar10.npz", x_train=x, y_train=y, x_test=x[:2], y_test=y[:2])
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    train, _, test, _ = keras_datasets.load("cifar10")
+    train, _, test = keras_datasets.load("cifar10")[:3]
     assert (len(train), len(test)) == (6, 2)
     assert train.fields["y"] == Field((), "int64", 0, 5)
 

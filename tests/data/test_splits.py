@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from trainer.data.labels import categorical
 from trainer.data.source import Splits
+from trainer.data.sources import strips, tables, text, windows
 from trainer.data.sources.arrays import Arrays
 from trainer.data.splits import fold, hold_out, share
 from trainer.errors import UsageError
@@ -18,7 +20,7 @@ def everything(source):
 
 
 def test_every_example_is_on_one_side():
-    train, validation, test, _ = hold_out(data(), 0.2)
+    train, validation, test = hold_out(data(), 0.2)[:3]
     assert len(validation) == 20 and len(test) == 3
     assert sorted(everything(train) + everything(validation)) == [10 * i for i in range(100)]
     assert everything(validation) != [10 * i for i in range(20)]  # a random part
@@ -39,6 +41,39 @@ def test_a_share_that_leaves_a_side_empty_is_refused(part):
 def test_a_second_validation_split_is_refused():
     with pytest.raises(UsageError, match="validation split already"):
         hold_out(lambda: hold_out(data(), 0.2), 0.2)
+
+
+def table(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("a,y\n" + "1,0\n2,1\n" * 9)
+    return tables.splits(str(file), {"x": {"a": tables.Number}, "y": {"y": tables.Class}})
+
+
+def texts(tmp_path):
+    return text.labelled(lambda: {"train": (["one", "two"], [0, 1])}, lambda: text.Words(size=5, length=4))
+
+
+def series(tmp_path):
+    return windows.splits(lambda: np.arange(100.0), past=5)
+
+
+def joined(tmp_path):
+    images = Arrays({"x": np.zeros((9, 3, 2), np.uint8), "y": np.zeros(9, np.int64)})
+    return strips.splits(lambda: Splits(images, test=images))
+
+
+@pytest.mark.parametrize(("source", "remedy"), [
+    (table, "tables.splits.cut"), (texts, "text.table.cut"), (series, "windows.splits.validation"),
+    (joined, "strips.splits.data = @splits.hold_out"),
+])  # fmt: skip
+def test_what_the_training_examples_know_already_is_not_held_out(tmp_path, source, remedy):
+    with pytest.raises(UsageError, match=f"hold_out comes too late for this data: .*{remedy}"):
+        hold_out(lambda: source(tmp_path), 0.5)
+
+
+def test_what_is_done_to_such_data_does_not_hide_it(tmp_path):
+    with pytest.raises(UsageError, match="hold_out comes too late"):
+        hold_out(lambda: categorical(lambda: table(tmp_path), classes=2), 0.5)
 
 
 def test_shares_cut_all_examples_once_and_the_test_split_stays_what_it_is():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.data import splits
 from trainer.data.source import Splits
 from trainer.data.sources import strips
 from trainer.data.sources.arrays import Arrays
@@ -31,6 +32,12 @@ def test_a_strip_is_its_images_side_by_side():
         assert set(shown.ravel()) <= set(own)
     assert len(found.train) == 50 and len({tuple(row) for row in read(found.train)["y"]}) > 45
     np.testing.assert_array_equal(read(found.train)["x"], read(strips.splits(digits, 4, 50, 9).train)["x"])
+
+
+def test_images_that_are_held_out_for_validation_are_strips_of_their_own():
+    found = strips.splits(lambda: splits.hold_out(digits, 0.5), images=4, train=50, test=9)
+    shown = [{*read(part)["x"].ravel()} for part in found[:3]]
+    assert len(found.validation) == 9 and shown[0] | shown[1] <= {*range(12)} and not shown[0] & shown[1]
 
 
 def test_refusals():

@@ -153,10 +153,18 @@ def test_names_of_columns_may_have_spaces_around_them(tmp_path):
     assert read(found.train)["x"].tolist() == [[1, 2], [3, 4]]
 
 
-def test_what_is_held_out_is_said_once_and_columns_have_commas(tmp_path):
+def test_beside_a_file_of_test_rows_a_cut_is_for_validation(tmp_path):
+    first = write(tmp_path / "train.csv", "n", "1", "3", "100")
+    second = write(tmp_path / "test.csv", "n", "200")
+    fields = {"x": {"n": tables.Number}}
+    found = tables.splits(first, fields, lambda n: [np.array([0, 1]), np.array([2])], second)
+    assert [read(part)["x"].ravel().tolist() for part in found[:3]] == [[-1, 1], [98], [198]]
+    with pytest.raises(UsageError, match=r"cut returned 3 parts of .*train.csv: .* the rows of train, validation$"):
+        tables.splits(first, fields, lambda n: np.split(np.arange(n), n), second)
+
+
+def test_columns_have_commas(tmp_path):
     file, fields = write(tmp_path / "a.csv", "a;b", "1;2", "3;4"), {"x": {"a": tables.Amount}}
-    with pytest.raises(UsageError, match="splits.cut and splits.test_path both say which rows are held out: drop one"):
-        tables.splits(file, fields, cut=share, test_path=file)
     with pytest.raises(UsageError, match="no column 'a'; it has: a;b; columns are separated by commas"):
         tables.splits(file, fields)
 
@@ -171,7 +179,9 @@ def test_bad_files_and_columns_are_refused(tmp_path):
         tables.splits(file, {"y": {"a": tables.Class}, "x": {"b": tables.Number}}, cut=lambda n: share(n, 0.1))
     with pytest.raises(UsageError, match="splits.fields: the field 'x' has no columns"):
         tables.splits(file, {"y": {"a": tables.Class}, "x": {}})
-    with pytest.raises(UsageError, match="cut returned 1 parts of .*t.csv"):
+    with pytest.raises(
+        UsageError, match="cut returned 1 parts of .*t.csv: .* rows of train, test; or of train, validation, test$"
+    ):
         tables.splits(file, {"y": {"a": tables.Class}}, cut=lambda n: (np.arange(n),))
     (tmp_path / "latin.csv").write_bytes("a,b\n1,é\n".encode("latin-1"))
     with pytest.raises(UsageError, match="no UTF-8 text: .* at byte 6"):

@@ -49,4 +49,4 @@ def categorical(data: Callable[[], Splits], classes: int, field: str = "y") -> S
     parts = {
         name: OneHot(source, field, classes) for name, source in {"train": splits.train, **splits.held_out()}.items()
     }
-    return Splits.of(parts)._replace(notes=splits.notes)
+    return Splits.of(parts, splits.notes, splits.ties)

@@ -43,17 +43,20 @@ class Splits(NamedTuple):
     """The sources of a run: what it trains on, and what it is judged by.
 
     notes: what a person should know of how they came to be, a line each.
+    ties: why a part of the training examples would be no new ones, if it were held out now, and what to do instead:
+      means and vocabularies were learned of all of them, or they overlap. Empty, if it would.
     """
 
     train: Source
     validation: Source | None = None
     test: Source | None = None
     notes: tuple[str, ...] = ()
+    ties: str = ""
 
     @classmethod
-    def of(cls, parts: Mapping[str, Source]) -> "Splits":
+    def of(cls, parts: Mapping[str, Source], notes: tuple[str, ...] = (), ties: str = "") -> "Splits":
         """From the sources by split."""
-        return cls(parts["train"], parts.get("validation"), parts.get("test"))
+        return cls(parts["train"], parts.get("validation"), parts.get("test"), notes, ties)
 
     def fields(self) -> dict[str, Field]:
         """The fields of the training data; bounds are those of all splits together."""

@@ -32,21 +32,20 @@ class Subset:
 def hold_out(data: Callable[[], Splits], validation: float, seed: int = 0) -> Splits:
     """Returns the splits of `data` with a random part of the training examples as the validation split.
 
-    What `data` has learned of its training examples (means, vocabularies), it has learned of these too: tables and
-    texts are cut by `share` instead. And examples that have something in common would end up on both sides: windows of
-    a series (windows.splits.validation cuts in time), strips of the same images.
-
     Args:
       data: returns the splits to start from.
       validation: the share of the training examples that is held out, in (0, 1).
       seed: decides which; deliberately not the run's seed, so that runs with other seeds can be compared.
 
     Raises:
-      UsageError: the share is out of range or leaves a split empty, or there is a validation split already.
+      UsageError: the share is out of range or leaves a split empty, there is a validation split already, or what would
+        be held out is known to the training examples (see Splits.ties).
     """
     splits = data()
     if splits.validation is not None:
         raise UsageError("hold_out: the data has a validation split already: drop hold_out")
+    if splits.ties:
+        raise UsageError(f"hold_out comes too late for this data: {splits.ties}")
     held = round(len(splits.train) * validation)
     if not 0.0 < validation < 1.0 or held in (0, len(splits.train)):
         raise UsageError(
@@ -55,11 +54,9 @@ def hold_out(data: Callable[[], Splits], validation: float, seed: int = 0) -> Sp
         )
     shuffled = np.random.default_rng(seed).permutation(len(splits.train))
     # Sorted, because neighbours in a file stay neighbours in memory; the run's own order does the shuffling.
-    return Splits(
+    return splits._replace(
         train=Subset(splits.train, np.sort(shuffled[held:])),
         validation=Subset(splits.train, np.sort(shuffled[:held])),
-        test=splits.test,
-        notes=splits.notes,
     )
 
 

@@ -49,22 +49,21 @@ class Table:
         columns = {name: [values[i] for i in numbers] for name, values in self.columns.items()}
         return Table(self.path, [self.lines[i] for i in numbers], columns)
 
-    def cut(self, cut: Callable[[int], Sequence[np.ndarray]]) -> dict[str, "Table"]:
+    def cut(self, cut: Callable[[int], Sequence[np.ndarray]], *splits: Sequence[str]) -> dict[str, "Table"]:
         """The rows by split.
 
         Args:
-          cut: number of rows -> the numbers of those of 'train' and 'test', or of 'train', 'validation' and 'test'.
+          cut: number of rows -> the numbers of those of each part.
+          splits: what the parts are for, such as 'train' and 'test'; for each number of them that there may be.
 
         Raises:
           UsageError: it returned another number of parts.
         """
         parts = cut(len(self))
-        names = {2: ("train", "test"), 3: ("train", "validation", "test")}.get(len(parts))
+        names = {len(each): each for each in splits}.get(len(parts))
         if names is None:
-            raise UsageError(
-                f"cut returned {len(parts)} parts of {self.path}: it must return the rows of training and test, or of "
-                f"training, validation and test"
-            )
+            allowed = "; or of ".join(", ".join(each) for each in splits)
+            raise UsageError(f"cut returned {len(parts)} parts of {self.path}: it must return the rows of {allowed}")
         return {name: self.rows(rows) for name, rows in zip(names, parts, strict=True)}
 
     def told(self, name: str, function: Callable[[list], Any]) -> Any:

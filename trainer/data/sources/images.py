@@ -195,7 +195,7 @@ def folders(
         found[split], bad = _opened(files, labels, broken, f"{path} ({split})")
         skipped += bad
     notes = [f"{len(skipped):,} broken images skipped, the first of them {skipped[0]}"] if skipped else []
-    return Splits(found["train"], found.get("validation"), found.get("test"), tuple(notes))
+    return Splits.of(found, tuple(notes))
 
 
 def photos(paths: Mapping[str, str], longest: int) -> Splits:

@@ -58,7 +58,7 @@ def splits(data: Callable[[], Splits], images: int = 5, train: int = 20_000, tes
 
     Args:
       images: in a strip.
-      train, test: how many strips.
+      train, test: how many strips; `test` of each split that is held out.
 
     Raises:
       UsageError: a number is out of range, there is no test split, or the data is no images [height, width] with the
@@ -70,4 +70,9 @@ def splits(data: Callable[[], Splits], images: int = 5, train: int = 20_000, tes
     found = data()
     if found.test is None:
         raise UsageError("strips.splits: the data has no test split")
-    return Splits(Strips(found.train, train, images), test=Strips(found.test, test, images), notes=found.notes)
+    held_out = {split: Strips(source, test, images) for split, source in found.held_out().items()}
+    return Splits.of(
+        {"train": Strips(found.train, train, images), **held_out},
+        found.notes,
+        ties="strips are made of the same images; hold out images: strips.splits.data = @splits.hold_out",
+    )

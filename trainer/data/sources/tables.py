@@ -150,23 +150,26 @@ def splits(
         side by side, in the order given here. Columns that are not named are not used.
       cut: number of rows -> the numbers of those that are trained on and of those that are held out for the test; or of
         three parts, the second being for validation; None: `splits.share`. What is learned of the columns is learned
-        from the first, which trainer.data.splits.hold_out comes too late for.
-      test_path: a second file, with the test rows; instead of a cut.
+        from the first.
+      test_path: a second file, with the test rows; `cut` then gives those of the first file that are for training and
+        for validation, None: all are for training.
       missing: what says that a value is missing, as it is written, but for spaces around it; '' is nothing at all. To a
         Category all of these are one: leave out those that it shall keep apart.
 
     Raises:
-      UsageError: no such file, a column or value that is not there or does not fit, with the line; not UTF-8; or both
-        cut and test_path.
+      UsageError: no such file, a column or value that is not there or does not fit, with the line; not UTF-8; or as
+        many parts as the files do not allow.
     """
-    if cut is not None and test_path is not None:
-        raise UsageError("splits.cut and splits.test_path both say which rows are held out: drop one of them")
     for field, columns in fields.items():
         if not columns:
             raise UsageError(f"splits.fields: the field '{field}' has no columns: name some, or remove it")
     wanted = sorted({name for columns in fields.values() for name in columns})
     rows = _read(path, wanted, missing)
-    parts = rows.cut(cut or share) if test_path is None else {"train": rows, "test": _read(test_path, wanted, missing)}
+    if test_path is None:
+        parts = rows.cut(cut or share, ("train", "test"), ("train", "validation", "test"))
+    else:
+        parts = rows.cut(cut, ("train", "validation")) if cut else {"train": rows}
+        parts["test"] = _read(test_path, wanted, missing)
     found: dict[str, dict[str, np.ndarray]] = {split: {} for split in parts}
     for field, columns in fields.items():
         made = {name: make() for name, make in columns.items()}
@@ -175,7 +178,10 @@ def splits(
         for split, part in parts.items():
             each = [part.told(name, column.transform) for name, column in made.items()]
             found[split][field] = each[0] if len(each) == 1 else np.column_stack(each)
-    return Splits.of({split: Arrays(arrays, name=f"{parts[split].path} ({split})") for split, arrays in found.items()})
+    return Splits.of(
+        {split: Arrays(arrays, name=f"{parts[split].path} ({split})") for split, arrays in found.items()},
+        ties="means and categories are those of all training rows; have tables.splits.cut hold out rows for validation",
+    )
 
 
 def _read(path: str, wanted: Sequence[str], missing: Sequence[str]) -> Table:

@@ -49,7 +49,11 @@ def labelled(
     }
     for source in parts.values():
         source.fields["x"] = source.fields["x"]._replace(vocabulary=tuple(one.vocabulary()))
-    return Splits.of(parts)
+    return Splits.of(
+        parts,
+        ties="the encoder has learned of all training texts; have text.table.cut return three parts, or give "
+        "text.folders a folder 'validation'",
+    )
 
 
 def folders(path: str) -> dict[str, tuple[list[str], list[int]]]:
@@ -105,7 +109,7 @@ def table(
         raise UsageError(f"table.only = {dict(only)} leaves no row of {path}: correct it")
     rows = rows.rows(kept)
     rows.columns[label] = [value.strip() or None for value in rows.columns[label]]
-    parts, classes = rows.cut(cut), Class()
+    parts, classes = rows.cut(cut, ("train", "test"), ("train", "validation", "test")), Class()
     parts["train"].told(label, classes.fit)
     return {split: (part.columns[text], part.told(label, classes.transform).tolist()) for split, part in parts.items()}
 

@@ -93,9 +93,11 @@ def splits(
     mean, deviation = moments(parts["train"])
     parts = {name: (part - mean) / deviation for name, part in parts.items()}
     guess = parts["test"][past + ahead - 1 :, target] - parts["test"][past - 1 : -ahead, target]
-    return Splits.of({name: Windows(part, target, past, ahead) for name, part in parts.items()})._replace(
+    return Splits.of(
+        {name: Windows(part, target, past, ahead) for name, part in parts.items()},
         notes=(
             f"to guess that all stays as it is errs by {np.mean(np.square(guess)):.4g} squared, "
             f"{np.mean(np.abs(guess)):.4g} absolute, on the test part",
-        )
+        ),
+        ties="the windows of a series overlap; set windows.splits.validation, which cuts in time",
     )
