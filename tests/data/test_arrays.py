@@ -163,7 +163,7 @@ def test_a_damaged_npz_is_named(tmp_path):
 
 def test_an_npz_of_objects_runs_nothing(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.array([{}], object))
-    with pytest.raises(UsageError, match=r"cannot read .*a\.npz"):
+    with pytest.raises(UsageError, match=r"a\.npz: 'x' holds Python objects: save it as"):
         arrays.load_npz(tmp_path / "a.npz")
 
 

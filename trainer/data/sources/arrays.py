@@ -185,8 +185,17 @@ def load_npz(path: str) -> dict[str, np.ndarray]:
                 raise UsageError(
                     f"cannot read {path}: it is an .npy file, of one array without a name; give a file of np.savez"
                 )
-            return {key: file[key] for key in file.files}
+            return {key: _entry(path, file, key) for key in file.files}
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None
     except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"cannot read {path} as an .npz file, it may be damaged: {error}") from error
+
+
+def _entry(path: str, file: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
+    try:
+        return file[key]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise UsageError(f"{path}: '{key}' holds Python objects: save it as an array of numbers or texts") from None
