@@ -46,9 +46,9 @@ def prepare(
       UsageError: it is wrong, or differs from the run's in what a resume must not change.
     """
     if not files:
-        if mode == "train" or not directory.config.exists():
-            if mode == "train":
-                raise UsageError("--gin_file is required: name a file, for a start --gin_file=runs/mnist_small.gin")
+        if mode == "train":
+            raise UsageError("--gin_file is required: name a file, for a start --gin_file=runs/mnist_small.gin")
+        if not directory.config.exists():
             raise UsageError(
                 f"--gin_file is required, since {directory.config} does not exist: name a file"
                 + (", or the --run_dir of a run that has trained" if mode != "check" else "")
