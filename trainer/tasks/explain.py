@@ -3,6 +3,7 @@ decides (Grad-CAM).
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -11,6 +12,19 @@ from trainer.errors import UsageError
 from trainer.tasks.images import require_photos
 from trainer.tasks.picture import shifted, variation
 from trainer.tasks.protocol import Loss, Objective, Parts
+
+
+class _Seen(NamedTuple):
+    """What the classifier makes of n photos.
+
+    heat: float32 [n, height, width] in 0..1.  likeliest: int64 [n], a class.  probability: float32 [n], its.
+    answers: [n, height, width, channels], what the filters' layer puts out.
+    """
+
+    heat: tf.Tensor
+    likeliest: tf.Tensor
+    probability: tf.Tensor
+    answers: tf.Tensor
 
 
 class Explain:
@@ -103,9 +117,10 @@ class Explain:
         loss = self._variation_weight * tf.reduce_mean(variation(images)) - tf.reduce_mean(own)
         return {"loss": Loss(tf.zeros_like(batch["valid"]), batch["valid"], loss)}, ()
 
-    def _explained(self, photos):
-        """Of photos: heat [n, height, width] in 0..1, the likeliest class [n] and its probability [n]."""
-        images = tf.image.resize(photos, [self._photo_size] * 2, antialias=True)
+    def _see(self, photos):
+        """What the classifier makes of each of the photos, which it is given together: its graph is large."""
+        size = [self._photo_size] * 2
+        images = tf.concat([tf.image.resize(photos[name], size, antialias=True) for name in self._photos], axis=0)
         with tf.GradientTape() as tape:
             tape.watch(images)
             found = self._inside(images, training=False)
@@ -115,14 +130,18 @@ class Explain:
         heat = tf.nn.relu(tf.reduce_sum(tf.cast(weights * found["heat"], tf.float32), axis=-1, keepdims=True))
         heat = tf.math.divide_no_nan(heat, tf.reduce_max(heat, axis=(1, 2), keepdims=True))
         probability = tf.reduce_max(tf.nn.softmax(tf.cast(found["logits"], tf.float32)), axis=-1)
-        return tf.image.resize(heat, photos.shape[1:3])[..., 0], likeliest, probability
+        parts = (tf.split(each, len(self._photos)) for each in (heat, likeliest, probability, found["filters"]))
+        return {
+            name: _Seen(tf.image.resize(heat, photos[name].shape[1:3])[..., 0], *others)
+            for name, heat, *others in zip(self._photos, *parts, strict=True)
+        }
 
     def outputs(self, batch):
         """Of each photo 'NAME_heat' float32 [n, height, width] in 0..1; 'NAME_class' and 'NAME_probability' [n]."""
         found = {}
-        for name in self._photos:
-            heat, likeliest, probability = self._explained(batch[name])
-            found |= {f"{name}_heat": heat, f"{name}_class": likeliest, f"{name}_probability": probability}
+        for name, seen in self._see(batch).items():
+            found |= {f"{name}_heat": seen.heat, f"{name}_class": seen.likeliest}
+            found |= {f"{name}_probability": seen.probability}
         return found
 
     def evaluate(self, batch, outputs):
@@ -139,20 +158,19 @@ class Explain:
         and 'NAME_activations': those filters' answers to it.
         """
         shown, texts = {"images/filters": self._made()}, []
-        for name in self._photos:
-            photo = tf.cast(batch[name][:1], tf.float32)
-            heat, likeliest, probability = self._explained(photo)
+        photos = {name: tf.cast(batch[name][:1], tf.float32) for name in self._photos}
+        for name, (heat, likeliest, probability, answers) in self._see(photos).items():
             colours = tf.stack([heat, 4.0 * heat * (1.0 - heat), 1.0 - heat], axis=-1)
-            shown[f"images/{name}"] = tf.concat([photo / 255.0, 0.5 * (photo / 255.0 + colours)], axis=0)
-            shown[f"images/{name}_activations"] = self._activations(photo)
+            plain = photos[name] / 255.0
+            shown[f"images/{name}"] = tf.concat([plain, 0.5 * (plain + colours)], axis=0)
+            shown[f"images/{name}_activations"] = self._activations(answers)
             number, share = tf.strings.as_string(likeliest), tf.strings.as_string(probability, precision=2)
             texts.append(tf.strings.join([name, ": class ", number, ", probability ", share]))
         return {**shown, "text/classes": tf.concat(texts, axis=0)}
 
-    def _activations(self, photo):
-        """Of one photo [1, …], as large as the trained images: [filters, height, width, 1], each from 0 to 1."""
-        image = tf.image.resize(photo, [self._photo_size] * 2, antialias=True)
-        found = tf.cast(self._inside(image, training=False)["filters"], tf.float32)[..., : self._filters]
+    def _activations(self, answers):
+        """Of the answers to one photo, as large as the trained images: [filters, height, width, 1], each 0 to 1."""
+        found = tf.cast(answers, tf.float32)[..., : self._filters]
         least, most = (reduce(found, axis=(1, 2), keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
         found = tf.image.resize(tf.math.divide_no_nan(found - least, most - least), [self._filter_size] * 2)
         return tf.transpose(found, (3, 1, 2, 0))
