@@ -16,5 +16,5 @@ def test_ten_kills_change_nothing(start, undisturbed, tmp_path):
     assert len(found.kills) == 10
     assert report["attempts"] == found.attempts
     assert (report["status"], report["step"]) == ("finished", user_code.TOTAL)
-    assert report["examples_seen"] == 16 * 1000
+    assert report["examples_seen"] == 8 * 1000
     reading.require_equal(undisturbed, run_dir)

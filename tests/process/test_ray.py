@@ -132,12 +132,12 @@ def test_workers_that_hang_are_named_and_made_up_for(ray, whole, tmp_path):
 def test_a_worker_that_is_told_to_leave_costs_no_step(ray, whole, tmp_path):
     run_dir = tmp_path / "run"
     run = ray(run_dir, *user_code.LONG, *cluster.TWO)
-    run.wait_for_step(100)
+    run.wait_for_step(60)
     run.kill_worker(1, signal.SIGTERM)
     assert run.wait_for("^starting again: a worker that was told to leave$"), run.output
     assert run.wait_for("attempt 2$"), run.output
     # And a driver that is told to stop ends the run, which the same command goes on with.
-    run.wait_for_step(200)
+    run.wait_for_step(120)
     run.kill(signal.SIGTERM)
     assert run.wait() == 143, run.output
     stopped = run.find(r"^stopped by SIGTERM at step (\d+); saved")
@@ -153,7 +153,7 @@ def test_a_worker_that_is_told_to_leave_costs_no_step(ray, whole, tmp_path):
 def test_a_driver_that_is_killed_leaves_nothing_behind_and_can_be_started_again(ray, whole, tmp_path):
     run_dir = tmp_path / "run"
     run = ray(run_dir, *user_code.LONG, *cluster.TWO)
-    run.wait_for_step(150)
+    run.wait_for_step(100)
     run.kill()
     assert run.wait() == -signal.SIGKILL
     run.require_nothing_left()

@@ -11,6 +11,24 @@ from running import CHECKOUT
 
 pytestmark = pytest.mark.process
 
+# What a run works on is smaller here as well: it is evaluated as a whole, which would take most of the time.
+FEW_REVIEWS = """
+from __gin__ import dynamic_registration
+
+from trainer.data import splits
+from trainer.data.sources import text
+
+text.table.cut = @splits.share
+splits.share.test = 0.01
+"""
+SMALL_PHOTOS = """
+from __gin__ import dynamic_registration
+
+from trainer.data.sources import images
+
+images.photos.longest = 128
+"""
+
 KINDS = {"startup", "compilation", "stepping", "data", "evaluation", "checkpoint", "other"}
 FILES = sorted(path.name for path in (CHECKOUT / "gin" / "runs").glob("*.gin"))
 
@@ -39,6 +57,9 @@ def place(tmp_path_factory):
         (folder / "data" / name).write_bytes(encode(image).numpy())
     words = {word: random.normal(size=102).tolist() for word in ("the", "film", "good", "bad")}
     (folder / "data" / "vectors.json").write_text(json.dumps({"words": [], "vectors": words}))
+    (folder / "imdb.gin").write_text(FEW_REVIEWS)
+    for name in ("deepdream", "style", "explain"):
+        (folder / f"{name}.gin").write_text(SMALL_PHOTOS)
     (folder / "data" / "bible.txt").write_text("".join(pydoc_data.topics.topics.values())[:50_000])
     return folder
 
@@ -46,8 +67,11 @@ def place(tmp_path_factory):
 @pytest.mark.parametrize("name", FILES)
 def test_a_run_file_trains(convoy, place, tmp_path, name):
     run_dir = tmp_path / "run"
-    files = (f"--gin_file=runs/{name}", "--gin_file=overlays/tiny.gin")
-    result = convoy(*files, f"--run_dir={run_dir}", cwd=place)
+    files = [f"runs/{name}", "overlays/tiny.gin"]
+    smaller = name.removesuffix(".gin").partition("_")[0] + ".gin"
+    if (place / smaller).exists():
+        files.append(smaller)
+    result = convoy(*(f"--gin_file={file}" for file in files), f"--run_dir={run_dir}", cwd=place)
     assert result.code == 0, result.err
     report = reading.report(run_dir)
     assert report.keys() >= {

@@ -215,9 +215,9 @@ supervised.Supervised.model = @digits.hanging_network
 # 32 steps an epoch, the last of them padded.
 EPOCH = 32
 EVALUATE_EVERY = 48
-TOTAL = 16 * EPOCH
+TOTAL = 8 * EPOCH
 LONG = (
-    "--gin_file=digits.gin", "--gin_param=EPOCHS = 16", "--gin_param=STEPS_PER_LOOP = 2",
+    "--gin_file=digits.gin", "--gin_param=EPOCHS = 8", "--gin_param=STEPS_PER_LOOP = 2",
     "--gin_param=CHECKPOINT_EVERY = 10", f"--gin_param=EVALUATE_EVERY = {EVALUATE_EVERY}",
 )  # fmt: skip
 # Three steps, for what is not about training.
