@@ -1,6 +1,5 @@
 """From flags to a checked configuration, and whether it may go on in a run directory. Builds and writes nothing."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from trainer.config import check, diff, parse, text
@@ -16,6 +15,22 @@ _STRATEGY = Key("", ROOT, "strategy")
 GIVEN = ("invocation",)
 
 
+class Flags(NamedTuple):
+    """The flags of a launch, as main parsed them."""
+
+    gin_file: list[str]
+    gin_param: list[str]
+    run_dir: str
+    mode: str
+    model: str | None
+    strategy: str | None
+    launcher: str
+    num_workers: str
+    allow_config_change: bool
+    input: str | None
+    output: str | None
+
+
 class Prepared(NamedTuple):
     """A checked configuration.
 
@@ -28,15 +43,7 @@ class Prepared(NamedTuple):
     strategy: str
 
 
-def prepare(
-    directory: RunDirectory,
-    files: Sequence[str],
-    model: str | None,
-    strategy: str | None,
-    params: Sequence[str],
-    mode: str,
-    allow_config_change: bool,
-) -> Prepared:
+def prepare(directory: RunDirectory, flags: Flags) -> Prepared:
     """Returns the checked configuration.
 
     Modes other than train go on with the run's own configuration where no file is named; but in this one process,
@@ -45,6 +52,7 @@ def prepare(
     Raises:
       UsageError: it is wrong, or differs from the run's in what a resume must not change.
     """
+    files, strategy, mode = flags.gin_file, flags.strategy, flags.mode
     if not files:
         if mode == "train":
             raise UsageError("--gin_file is required: name a file, for a start --gin_file=runs/mnist_small.gin")
@@ -54,9 +62,11 @@ def prepare(
                 + (", or the --run_dir of a run that has trained" if mode != "check" else "")
             )
         files, strategy = [str(directory.config)], strategy or "default"
-    configuration, dropped = check.check(parse.read(files, model, strategy, params), ROOT, GIVEN, (CLUSTER,))
+    configuration, dropped = check.check(
+        parse.read(files, flags.model, strategy, flags.gin_param), ROOT, GIVEN, (CLUSTER,)
+    )
     # A run without a checkpoint has nothing yet that another configuration could spoil.
-    if mode in ("train", "evaluate", "predict") and directory.has_checkpoints() and not allow_config_change:
+    if mode in ("train", "evaluate", "predict") and directory.has_checkpoints() and not flags.allow_config_change:
         _require_equal(directory, configuration)
     chosen = configuration.final.get(_STRATEGY)
     name = chosen.value.selector if chosen and isinstance(chosen.value, Reference) else ""

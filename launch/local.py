@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from launch import cluster, configuration
 from trainer.chatter import without_chatter
@@ -18,23 +18,7 @@ if TYPE_CHECKING:
     from trainer.console import Console
 
 
-class Flags(NamedTuple):
-    """The flags of a launch, as main parsed them."""
-
-    gin_file: list[str]
-    gin_param: list[str]
-    run_dir: str
-    mode: str
-    model: str | None
-    strategy: str | None
-    launcher: str
-    num_workers: str
-    allow_config_change: bool
-    input: str | None
-    output: str | None
-
-
-def launch(flags: Flags, signals: Signals, started: float) -> int:
+def launch(flags: configuration.Flags, signals: Signals, started: float) -> int:
     """Runs the mode that the flags ask for, and returns the exit status.
 
     Args:
@@ -50,15 +34,7 @@ def launch(flags: Flags, signals: Signals, started: float) -> int:
     # Of processes that train together the first one writes; which that is, is known when they have met.
     if flags.mode == "train" and (flags.launcher == "ray" or "TF_CONFIG" not in os.environ):
         directory.require_free()
-    content, dropped, strategy = configuration.prepare(
-        directory,
-        flags.gin_file,
-        flags.model,
-        flags.strategy,
-        flags.gin_param,
-        flags.mode,
-        flags.allow_config_change,
-    )
+    content, dropped, strategy = configuration.prepare(directory, flags)
     if flags.mode == "check":
         from launch import check
 
@@ -89,7 +65,7 @@ def launch(flags: Flags, signals: Signals, started: float) -> int:
     )
 
 
-def _workers(flags: Flags) -> tuple[int, int]:
+def _workers(flags: configuration.Flags) -> tuple[int, int]:
     """The least and the most workers; raises UsageError if the flags do not go together, or Ray is not there."""
     workers = cluster.Cluster.number_of_workers(flags.num_workers)
     if flags.launcher == "local":

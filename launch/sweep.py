@@ -21,11 +21,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
 
 from launch import configuration
 from launch.cluster import Cluster
-from launch.local import Flags
 from launch.origin import Origin
 from trainer.chatter import without_chatter
 from trainer.config import text
@@ -129,19 +127,12 @@ def _in_a_worker(run_dir: str, fold: int, flags: Sequence[str], origin: Origin) 
         signal.signal(signal.SIGINT, before)
 
 
-def _cluster(run_dir: str, flags: Flags) -> Cluster:
+def _cluster(flags: configuration.Flags) -> Cluster:
     """What the configuration, which is checked, asks of a cluster. Raises UsageError."""
     with without_chatter():
         import tensorflow  # noqa: F401
-    prepared = configuration.prepare(
-        RunDirectory(Path(run_dir) / "fold_0"),
-        flags.gin_file,
-        flags.model,
-        flags.strategy,
-        [*flags.gin_param, "FOLD = 0"],
-        flags.mode,
-        flags.allow_config_change,
-    )
+    of_first = flags._replace(gin_param=[*flags.gin_param, "FOLD = 0"])
+    prepared = configuration.prepare(RunDirectory(Path(flags.run_dir) / "fold_0"), of_first)
     return text.load(prepared.content, configuration.CLUSTER)()
 
 
@@ -187,10 +178,10 @@ def _on_ray(run_dir: str, folds: int, cluster: Cluster, flags: Sequence[str], re
     with session.connected(1, cluster, spares.preparation()):
         _wait_for_a_node(cluster, pool.capacity, requests)
         # What a run that failed says is meant for a person, and is the same on every node: not tried again.
-        needs: dict[str, Any] = {"num_cpus": cluster.cpus, "num_gpus": cluster.gpus}
-        if cluster.tpus:
-            needs["resources"] = {"TPU": cluster.tpus}
-        task = ray.remote(max_retries=3, retry_exceptions=False, **needs)(_in_a_worker)
+        task = ray.remote(
+            num_cpus=cluster.cpus, num_gpus=cluster.gpus, resources={"TPU": cluster.tpus} if cluster.tpus else None,
+            max_retries=3, retry_exceptions=False,
+        )(_in_a_worker)  # fmt: skip
         origin = Origin.here()
         references = [
             task.remote(run_dir, fold, flags, origin) for fold in range(folds)
@@ -233,7 +224,7 @@ def _write(directory: RunDirectory, metrics: Mapping[int, Metrics]) -> None:
     directory.write("sweep.json", json.dumps(metrics, indent=2) + "\n")
 
 
-def _require_training(flags: Flags, run_dir: str) -> None:
+def _require_training(flags: configuration.Flags, run_dir: str) -> None:
     """Raises UsageError if the folds' flags ask for anything but training, or set what the sweep sets itself."""
     if flags.mode != "train":
         raise UsageError(
@@ -273,7 +264,7 @@ def main(argv: Sequence[str]) -> int:
     signals.tell = lambda line: print(line, flush=True)
     signals.wait_for_boundaries()
     if options.on_ray:
-        metrics = _on_ray(run_dir, options.folds, _cluster(run_dir, parsed), flags, signals.requests)
+        metrics = _on_ray(run_dir, options.folds, _cluster(parsed), flags, signals.requests)
     else:
         run = lambda fold, halt: run_fold(run_dir, fold, flags, halt, Origin.here())
         metrics = _run_all(run, options.folds, options.at_once, signals.requests)

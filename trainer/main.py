@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from absl import flags
 
-from launch import local
+from launch import configuration, local
 from trainer.errors import TrainingError, UsageError
 from trainer.signals import Signals
 
@@ -36,7 +36,7 @@ flags.DEFINE_string("input", None, "With predict: an .npz file with the examples
 flags.DEFINE_string("output", None, "With predict: the .npz file to write. With evaluate: a .json file to write.")
 
 
-def parse(argv: list[str]) -> local.Flags | None:
+def parse(argv: list[str]) -> configuration.Flags | None:
     """Returns the flags; None if only help was asked for. Raises UsageError."""
     if {"--help", "-help", "-h", "--helpfull"} & set(argv[1:]):
         print(f"{__doc__}\n{FLAGS.module_help(sys.modules[__name__])}")
@@ -54,7 +54,7 @@ def parse(argv: list[str]) -> local.Flags | None:
             )
     if not FLAGS.run_dir and FLAGS.mode != "check":
         raise UsageError("--run_dir is required: name a directory for the run")
-    return local.Flags(*(getattr(FLAGS, name) for name in local.Flags._fields))
+    return configuration.Flags(*(getattr(FLAGS, name) for name in configuration.Flags._fields))
 
 
 def main(argv: list[str]) -> int:
