@@ -30,6 +30,10 @@ class Misfit(ValueError):
         self.row = row
 
 
+# What the rows of a table are usually cut into.
+_SPLITS = (("train", "test"), ("train", "validation", "test"))
+
+
 @dataclasses.dataclass(frozen=True)
 class Table:
     """Rows of a CSV file.
@@ -49,12 +53,14 @@ class Table:
         columns = {name: [values[i] for i in numbers] for name, values in self.columns.items()}
         return Table(self.path, [self.lines[i] for i in numbers], columns)
 
-    def cut(self, cut: Callable[[int], Sequence[np.ndarray]], *splits: Sequence[str]) -> dict[str, "Table"]:
+    def cut(
+        self, cut: Callable[[int], Sequence[np.ndarray]], splits: Sequence[Sequence[str]] = _SPLITS
+    ) -> dict[str, "Table"]:
         """The rows by split.
 
         Args:
           cut: number of rows -> the numbers of those of each part.
-          splits: what the parts are for, such as 'train' and 'test'; for each number of them that there may be.
+          splits: what the parts are for, for each number of them that there may be.
 
         Raises:
           UsageError: it returned another number of parts.

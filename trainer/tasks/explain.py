@@ -140,8 +140,11 @@ class Explain:
         """Of each photo 'NAME_heat' float32 [n, height, width] in 0..1; 'NAME_class' and 'NAME_probability' [n]."""
         found = {}
         for name, seen in self._see(batch).items():
-            found |= {f"{name}_heat": seen.heat, f"{name}_class": seen.likeliest}
-            found |= {f"{name}_probability": seen.probability}
+            found |= {
+                f"{name}_heat": seen.heat,
+                f"{name}_class": seen.likeliest,
+                f"{name}_probability": seen.probability,
+            }
         return found
 
     def evaluate(self, batch, outputs):

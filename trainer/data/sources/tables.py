@@ -166,9 +166,9 @@ def splits(
     wanted = sorted({name for columns in fields.values() for name in columns})
     rows = _read(path, wanted, missing)
     if test_path is None:
-        parts = rows.cut(cut or share, ("train", "test"), ("train", "validation", "test"))
+        parts = rows.cut(cut or share)
     else:
-        parts = rows.cut(cut, ("train", "validation")) if cut else {"train": rows}
+        parts = rows.cut(cut, [("train", "validation")]) if cut else {"train": rows}
         parts["test"] = _read(test_path, wanted, missing)
     found: dict[str, dict[str, np.ndarray]] = {split: {} for split in parts}
     for field, columns in fields.items():

@@ -109,7 +109,7 @@ def table(
         raise UsageError(f"table.only = {dict(only)} leaves no row of {path}: correct it")
     rows = rows.rows(kept)
     rows.columns[label] = [value.strip() or None for value in rows.columns[label]]
-    parts, classes = rows.cut(cut, ("train", "test"), ("train", "validation", "test")), Class()
+    parts, classes = rows.cut(cut), Class()
     parts["train"].told(label, classes.fit)
     return {split: (part.columns[text], part.told(label, classes.transform).tolist()) for split, part in parts.items()}
 
