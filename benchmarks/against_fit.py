@@ -3,7 +3,7 @@
     python -m benchmarks.against_fit mlp|cnn [--rounds=5] [--epochs=3]
 
 Both sides run as processes of their own, in turn. Convoy's is the real command with shuffling, metrics, digest,
-TensorBoard and a checkpoint an epoch; its time is all of its training, waiting, saving and bookkeeping after the first
+TensorBoard and a checkpoint per epoch; its time is all of its training, waiting, saving and bookkeeping after the first
 call. fit's side is the tutorial's program, `steps_per_execution=100`, nothing saved; its time is its epochs after the
 first. Neither includes start-up and compilation.
 """
@@ -21,7 +21,7 @@ BATCH_SIZE = 32
 
 
 def fit(model: str, epochs: int) -> dict[str, float]:
-    """Runs Keras's side in this process; returns examples a second and the mean training loss of each epoch."""
+    """Runs Keras's side in this process; returns examples per second and the mean training loss of each epoch."""
     import time
 
     import keras

@@ -15,11 +15,14 @@ import keras
 import tensorflow as tf
 
 from benchmarks import digits
-from trainer.arithmetic import Arithmetic
-from trainer.data.order import Order
+from trainer.data.global_permutation import GlobalPermutation
 from trainer.data.pipeline import Input, Layout
+from trainer.distributed.collective_wait import CollectiveWait
 from trainer.models.mlp import mlp
-from trainer.step import TrainStep
+from trainer.step.arithmetic import Arithmetic
+from trainer.step.device_loop import DeviceLoop
+from trainer.step.step_state import StepState
+from trainer.step.train_step import TrainStep
 from trainer.tasks.supervised import Supervised
 
 _BATCH_SIZE = 32
@@ -33,14 +36,16 @@ def main() -> int:
     source, strategy, layout = digits.splits().train, tf.distribute.get_strategy(), Layout(_BATCH_SIZE, 1, 1)
     loss = functools.partial(keras.losses.sparse_categorical_crossentropy, from_logits=True)
     task = Supervised(functools.partial(mlp, scale=1 / 255), loss, keras.optimizers.Adam)
-    step = TrainStep(strategy, task, source.fields, layout, 0, Arithmetic())
-    batches = Input(source, Order(len(source), _BATCH_SIZE, 0), layout, strategy).open(0)
+    choices = Arithmetic()
+    state = StepState(strategy, task, source.fields, choices, 0)
+    loop = DeviceLoop(TrainStep(strategy, state, layout, 0, choices, CollectiveWait(1)))
+    batches = Input(source, GlobalPermutation(len(source), _BATCH_SIZE, 0), layout, strategy).open(0)
 
     def drain() -> None:
         for _ in batches.take(_STEPS):
             pass
 
-    sides = {"input": drain, "step": lambda: step.train(batches.take(_STEPS))}
+    sides = {"input": drain, "step": lambda: loop.train(batches.take(_STEPS))}
     for run in sides.values():
         run()
     rates: dict[str, list[float]] = {side: [] for side in sides}

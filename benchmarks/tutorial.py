@@ -2,8 +2,8 @@
 
     python -m benchmarks.tutorial FOLDER [NAME …]
 
-FOLDER takes the runs, FOLDER/NAME each; a run that is finished there is not trained again. Prints a table, a row a
-program as it ends, writes it to FOLDER/tutorial.md, and ends with 1 if one of them misses. To be given where
+FOLDER takes the runs, FOLDER/NAME each; a run that is finished there is not trained again. Prints a table, one row
+per program as it ends, writes it to FOLDER/tutorial.md, and ends with 1 if one of them misses. To be given where
 benchmarks.tutorial_data has put data/. On two cores all of it takes about an hour.
 """
 
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer.chatter import without_chatter
+from trainer.lifecycle.quiet_imports import quiet_imports
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -75,7 +75,7 @@ def metric(name: str, teaches: str, key: str, least: float | None = None, most: 
 
 def scalars(run_dir: Path, part: str, tag: str) -> np.ndarray:
     """What TensorBoard shows of a run."""
-    from trainer.curves import scalars as read
+    from trainer.observe.curves import scalars as read
 
     return read(run_dir)[part][tag][1]
 
@@ -125,7 +125,7 @@ def _beats(name: str, teaches: str, other: str) -> Program:
 
 
 def _weather(folder: Path) -> Found:
-    with without_chatter():
+    with quiet_imports():
         from trainer.data.sources import samples, windows
 
     trainer("weather_gru", folder / "weather_gru")

@@ -22,7 +22,7 @@ BATCH_SIZE, STEPS_PER_CALL = 32, 25
 
 
 def bare(steps: int) -> dict[str, float]:
-    """One process of the bare side; returns the median of the seconds a step, and the mean loss of the last call."""
+    """One process of the bare side; returns the median of the seconds per step, and the mean loss of the last call."""
     import time
 
     import keras
@@ -143,14 +143,14 @@ def main() -> int:
             found[name].append(run(options.steps))
             last = found[name][-1]
             print(
-                f"round {number + 1}: {name:<11} {last['seconds'] * 1e3:6.2f} ms a step, loss {last['loss']:.3f}",
+                f"round {number + 1}: {name:<11} {last['seconds'] * 1e3:6.2f} ms per step, loss {last['loss']:.3f}",
                 flush=True,
             )
     medians = {}
     for name, each in found.items():
         seconds = [one["seconds"] * 1e3 for one in each]
         medians[name] = statistics.median(seconds)
-        print(f"{name:<11} {medians[name]:6.2f} ms a step ({min(seconds):.2f} to {max(seconds):.2f})")
+        print(f"{name:<11} {medians[name]:6.2f} ms per step ({min(seconds):.2f} to {max(seconds):.2f})")
     print(f"ratio       {medians['Convoy'] / medians['bare script']:6.3f}")
     return 0
 

@@ -1,1 +1,0 @@
-"""How processes come to be: each way of launching is one file."""

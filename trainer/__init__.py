@@ -1,1 +1,0 @@
-"""Convoy: one training loop for Keras 3 models, from a laptop to a cluster."""

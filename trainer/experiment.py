@@ -1,103 +1,42 @@
-"""run(): the one root of a configuration. Takes the factories that gin fills in and assembles the parts, in order.
+"""run(): the root of every configuration. Takes the factories that gin fills in and assembles the parts, in order.
 
-Everything that can be wrong with configuration and input is found here, and nothing is written. What is then done with
-the parts is a mode's business (modes/), launching and gin are others'.
+Mistakes in configuration and input are found here, before anything is written. What is then done with the parts is in
+modes/; processes are started in launch/, and gin is read in config/.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from trainer import strategies
 from trainer.actions.action import Action, Context
-from trainer.actions.release import Release
-from trainer.arithmetic import Arithmetic
-from trainer.checkpoints import Checkpoints, ReadOnlyCheckpoints, Saved
-from trainer.console import Console
-from trainer.data.order import Order
+from trainer.actions.unfreeze import Unfreeze
+from trainer.base.errors import UsageError, building
+from trainer.data.global_permutation import GlobalPermutation
 from trainer.data.pipeline import Layout
 from trainer.data.source import Field, Splits
-from trainer.errors import UsageError, building
-from trainer.evaluator import Evaluator
-from trainer.features import Features
-from trainer.freezing import Freeze
-from trainer.goodput import Ledger
+from trainer.distributed import strategies
+from trainer.distributed.collective_wait import CollectiveWait
+from trainer.distributed.ranks import Ranks
 from trainer.modes import check, evaluate, predict, train
-from trainer.ranks import Ranks
-from trainer.requests import Requests
-from trainer.run_directory import ReadOnlyRunDirectory, RunDirectory
-from trainer.step import TrainStep
+from trainer.modes.invocation import Invocation
+from trainer.modes.records import Examples, Experiment, Length, Replicas
+from trainer.modes.resumption import require_same_data, resume
+from trainer.pretrained.stored_features import Features
+from trainer.rundir.checkpoints import Checkpoints, SavedState
+from trainer.step.arithmetic import Arithmetic
+from trainer.step.device_loop import DeviceLoop
+from trainer.step.evaluation import Evaluator
+from trainer.step.freezing import Freeze
+from trainer.step.step_state import StepState
+from trainer.step.train_step import TrainStep
 from trainer.tasks.protocol import Parts, Task
 
-# Seeds of NumPy and Keras are smaller than that; of steps and the like, positions in the data must fit into an int64.
+# NumPy's and Keras's seeds must be below this; sizes and steps below it keep step * batch_size within 64 bits.
 _LARGEST = 1 << 32
 MODES = {"train": train.run, "evaluate": evaluate.run, "predict": predict.run, "check": check.run}
-
-
-class Invocation(NamedTuple):
-    """What the launcher knows and the configuration does not.
-
-    config: the whole configuration, as gin text.  operative: returns what of it has been used so far.
-    begun: called once the run has begun: from then on requests are looked at, at every boundary.
-    watch: given a function that tells, from any thread, how many times this process has come to the steps' all-reduce.
-    options: of the mode: `input` and `output` of predict and evaluate, `folder` of check.
-    processes: how many the launcher has started to train together; None: it did not start them.
-    replicas: run on so many virtual CPU devices, whatever strategy is configured.
-    most_replicas: the most replicas that any attempt at the run may have.
-    """
-
-    mode: str
-    directory: RunDirectory
-    config: str
-    operative: Callable[[], str]
-    console: Console
-    requests: Requests
-    ledger: Ledger
-    begun: Callable[[], None] = lambda: None
-    watch: Callable[[Callable[[], int]], None] = lambda progress: None
-    options: Mapping[str, Any] = {}
-    processes: int | None = None
-    replicas: int | None = None
-    most_replicas: int | None = None
-
-
-class Books(NamedTuple):
-    """What a run has come to so far, and where that is written down.
-
-    directory, checkpoints: read-only views to every rank but the first.
-    before: the report of the attempts so far, empty if there were none.
-    attempt: number of the attempt that is about to begin.
-    saved: the checkpoint to go on from, if any; not yet put in place.
-    """
-
-    directory: RunDirectory
-    checkpoints: Checkpoints
-    before: Mapping[str, Any]
-    attempt: int
-    saved: Saved | None
-
-
-class Experiment(NamedTuple):
-    """The assembled parts."""
-
-    invocation: Invocation
-    books: Books
-    strategy: tf.distribute.Strategy
-    ranks: Ranks
-    splits: Splits
-    notes: Sequence[str]  # what a person should know of how data and weights came to be
-    keep: Callable[[], None]  # writes what was computed of the data, once the run has begun
-    order: Order
-    layout: Layout
-    step: TrainStep
-    evaluator: Evaluator
-    actions: Sequence[Callable[[Context], Action]]
-    total_steps: int
-    steps_per_loop: int
 
 
 def run(
@@ -125,63 +64,94 @@ def run(
 
     Args:
       data: returns the splits.
-      task: returns what is learned.
-      batch_size: of the global batch, whatever the number of replicas.
-      epochs, steps: how long; one of them. An epoch is ceil(examples / batch_size) steps.
+      task: returns the task to train.
+      batch_size: examples of the global batch, whatever the number of replicas.
+      epochs, steps: the length of the run; give one of them. An epoch is ceil(examples / batch_size) steps.
       seed: of weights, order and everything random.
-      shuffle: whether the training examples are permuted, anew in every epoch.
-      strategy: returns the process's one strategy.
-      arithmetic: returns the choices that decide the numbers.
-      checkpoints: returns the checkpoints, given directory, attempt and say.
-      features: given the splits and a folder of the run, returns what is computed of them once, to be trained on
-        instead, and what keeps it there.
-      warm_start: returns what gives a new run its weights: called with the task's parts and the fields of the data, it
-        returns a line on what it did.
-      freezes: each returns a rule on layers that stay as they are; where two meet, the later counts.
-      actions, more_actions: each returns an action, given the context; the first are those that every run has. Who acts
-        first is up to their turns.
-      faults: actions that fail on purpose.
-      steps_per_loop: upper bound of the steps in one host call.
+      shuffle: whether the training examples are permuted, differently in every epoch.
+      strategy: returns the process's only strategy.
+      arithmetic: returns the settings that determine the numbers.
+      checkpoints: returns the checkpoints, given directory, attempt, say and committing.
+      features: given the splits and a folder in the run directory, returns the splits to train on instead, computed
+        from them once, and a function that stores them there (trainer.pretrained.stored_features).
+      warm_start: returns a function that sets the weights of a new run: called with the task's parts and the fields of
+        the data, it returns a line for the console.
+      freezes: each returns a rule on frozen layers; later rules override earlier ones.
+      actions, more_actions: each returns an action, given the context; `actions` are those that every run has. At a
+        step they run in the order of their turns.
+      faults: each returns an action that fails on purpose.
+      steps_per_loop: upper bound on the steps of one host call.
 
     Raises:
       UsageError: configuration or input is wrong; nothing has been written or lost.
       TrainingError: the run failed in a way that needs no traceback.
     """
     _check_numbers(batch_size, steps_per_loop, seed, epochs, steps)
-    choices = arithmetic()
+    setup, choices = invocation.setup, arithmetic()
     choices.prepare_process(seed)
-    chosen = (_virtual(invocation.replicas) if invocation.replicas else strategy)()
+    chosen = (_virtual(setup.virtual_replicas) if setup.virtual_replicas else strategy)()
     ranks = strategies.ranks(chosen)
-    _require_processes(invocation.processes, ranks)
-    books = _open_books(invocation, ranks, checkpoints)
-    saved = books.saved
+    _require_processes(setup.processes, ranks)
+    resumption = resume(invocation, ranks, checkpoints)
+    saved = resumption.saved
     with building("the data"):
         splits, keep = data(), lambda: None
         if features is not None:
-            splits, keep = features(splits, books.directory.path / "features")
-    order = Order(len(splits.train), batch_size, seed if shuffle else None)
-    layout = _layout(batch_size, choices.shards, chosen.num_replicas_in_sync, saved, invocation.most_replicas)
-    _require_same_data(saved, order, splits, invocation)
+            splits, keep = features(splits, resumption.directory.path / "features")
+    order = GlobalPermutation(len(splits.train), batch_size, seed if shuffle else None)
+    layout = _layout(batch_size, choices.shards, chosen.num_replicas_in_sync, saved, setup.most_replicas)
+    require_same_data(resumption, order, splits, invocation.mode)
     if saved is not None and choices.xla is None:
         choices = dataclasses.replace(choices, xla=saved.notes["xla"])
     with building("the task"):
-        notes = list(splits.notes)
         rules = [make() for make in freezes]
-        start = warm_start() if warm_start is not None and saved is None else None
-        step = TrainStep(
-            chosen, task(), splits.fields(), layout, seed, choices, rules,
-            prepare=(lambda parts: notes.append(start(parts, splits.fields()))) if start else (lambda parts: None),
-        )  # fmt: skip
-    held_out = splits.held_out()
-    shown = list(held_out.values())[-1] if held_out else splits.train
-    evaluator = Evaluator(chosen, step.task, step.average, held_out, batch_size, step.arrivals, ranks, shown)
-    releases = [functools.partial(Release, rule=rule) for rule in rules if rule.until is not None]
-    total_steps = steps or (epochs or 0) * order.steps_per_epoch
+        start = _Start(warm_start() if warm_start is not None and saved is None else None, splits)
+        state = StepState(chosen, task(), splits.fields(), choices, seed, rules, initialise=start)
+    train_step = TrainStep(chosen, state, layout, seed, choices, CollectiveWait(strategies.local_replicas(chosen)))
+    unfreezing = [functools.partial(Unfreeze, rule=rule) for rule in rules if rule.until is not None]
     experiment = Experiment(
-        invocation, books, chosen, ranks, splits, notes, keep, order, layout, step, evaluator,
-        [*faults, *releases, *actions, *more_actions], total_steps, steps_per_loop,
-    )  # fmt: skip
+        invocation,
+        resumption,
+        Replicas(chosen, ranks),
+        Examples(splits, order, layout, [*splits.notes, *start.notes], keep),
+        DeviceLoop(train_step),
+        _evaluator(train_step, splits, ranks),
+        [*faults, *unfreezing, *actions, *more_actions],
+        Length(steps or (epochs or 0) * order.steps_per_epoch, steps_per_loop),
+    )
     return MODES[invocation.mode](experiment)
+
+
+class _Start:
+    """Runs a warm start, if there is one, and keeps its line for the console.
+
+    Args:
+      warm_start: called with the parts and the fields of the data; returns the line.
+      splits: whose fields it is given.
+    """
+
+    def __init__(self, warm_start: Callable[[Parts, Mapping[str, Field]], str] | None, splits: Splits):
+        self._warm_start, self._splits = warm_start, splits
+        self.notes: list[str] = []
+
+    def __call__(self, parts: Parts) -> None:
+        if self._warm_start is not None:
+            self.notes.append(self._warm_start(parts, self._splits.fields()))
+
+
+def _evaluator(train_step: TrainStep, splits: Splits, ranks: Ranks) -> Evaluator:
+    held_out, state = splits.held_out(), train_step.state
+    shown = list(held_out.values())[-1] if held_out else splits.train
+    return Evaluator(
+        train_step.strategy,
+        state.task,
+        state.average,
+        held_out,
+        train_step.layout.batch_size,
+        train_step.collective_wait,
+        ranks,
+        shown,
+    )
 
 
 def _check_numbers(batch_size: int, steps_per_loop: int, seed: int, epochs: int | None, steps: int | None) -> None:
@@ -205,58 +175,16 @@ def _require_between(least: int, name: str, number: int | None) -> None:
         raise UsageError(f"trainer.experiment.run.{name} = {number}: give a number from {least} to {_LARGEST - 1:,}")
 
 
-def _require_no_loss(directory: RunDirectory, step: int) -> None:
-    if step > 0:
-        raise UsageError(
-            f"{directory.checkpoints} holds no checkpoint, but the run had come to step {step:,}: put its checkpoints "
-            f"back, or start afresh in another run_dir"
-        )
-
-
-def _open_books(invocation: Invocation, ranks: Ranks, checkpoints: Callable[..., Checkpoints]) -> Books:
-    """Reads what there is. All ranks go on from the newest checkpoint that the first finds to be sound."""
-    directory = invocation.directory if ranks.first else ReadOnlyRunDirectory(invocation.directory.path)
-    before = ranks.from_first(directory.read_report() if ranks.first else None)
-    attempt = before.get("attempts", 0) + 1
-    keeper = (checkpoints if ranks.first else ReadOnlyCheckpoints)(
-        directory=directory.checkpoints,
-        attempt=attempt,
-        say=invocation.console.say,
-        committing=directory.committing,
-    )
-    saved = keeper.restore(set_bad_aside=invocation.mode == "train") if ranks.first else None
-    step = ranks.from_first(saved.step if saved else None)
-    if step is None:
-        _require_no_loss(directory, before.get("step", 0))
-    elif not ranks.first:
-        saved = keeper.read(step)
-    return Books(directory, keeper, before, attempt, saved)
-
-
-def _require_same_data(saved: Saved | None, order: Order, splits: Splits, invocation: Invocation) -> None:
-    if saved is None:
-        return
-    run_dir = invocation.directory.path
-    if saved.notes["examples"] != order.examples:
-        raise UsageError(
-            f"the training data has {order.examples:,} examples, but the run in {run_dir} started with "
-            f"{saved.notes['examples']:,}: the order would differ; restore the data, or choose another run_dir"
-        )
-    before = saved.notes.get("held_out", {})
-    for name, source in splits.held_out().items() if invocation.mode == "train" else ():
-        if before.get(name, len(source)) != len(source):
-            raise UsageError(
-                f"the {name} data has {len(source):,} examples, but the run in {run_dir} had {before[name]:,}: what "
-                f"was trained on may be among them now; restore the data, or choose another run_dir"
-            )
-
-
 def _virtual(replicas: int) -> Callable[[], tf.distribute.Strategy]:
     return lambda: strategies.mirrored(virtual_cpus=replicas)
 
 
-def _layout(batch_size: int, shards: int | None, replicas: int, saved: Saved | None, most: int | None) -> Layout:
-    """Shards that nobody named are as many as replicas may ever be, and then stay what they were when the run began."""
+def _layout(batch_size: int, shards: int | None, replicas: int, saved: SavedState | None, most: int | None) -> Layout:
+    """How global batches are cut. shards None: those of the checkpoint; in a new run the most replicas it may have.
+
+    Raises:
+      UsageError: batch_size, shards and replicas do not fit together.
+    """
     if shards is None:
         shards = saved.notes["shards"] if saved is not None else max(most or 1, replicas)
     if replicas > batch_size:

@@ -1,1 +1,0 @@
-"""What happens at step boundaries, one file each."""

@@ -1,4 +1,4 @@
-"""The contract between the loop and an action, and what an action may use."""
+"""The contract between the loop and an action, and what an action may use. The loop is in trainer/loop."""
 
 import enum
 import sys
@@ -7,75 +7,93 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainer.console import Console
+from trainer.base.errors import UsageError
 from trainer.data.source import Field
-from trainer.errors import UsageError
-from trainer.evaluator import Evaluator
-from trainer.freezing import Freeze
-from trainer.goodput import Ledger
-from trainer.ranks import Ranks
-from trainer.reports import Report
-from trainer.summaries import Summaries
+from trainer.distributed.ranks import Ranks
+from trainer.lifecycle.goodput import Goodput
+from trainer.observe.console import Console
+from trainer.observe.report import Report
+from trainer.observe.summaries import Summaries
+from trainer.step.evaluation import Evaluator
+from trainer.step.freezing import Freeze
 from trainer.tasks.protocol import Parts
 
 NEVER = sys.maxsize
 
 
-class Context(NamedTuple):
-    """What a run gives its actions.
+class Training(NamedTuple):
+    """What is trained, and what an action may change about it.
 
-    ranks: the processes that train together; this one's rank.
-    attempt: number of this attempt at the run, from 1.
-    save: saves the state as of a step; save_failed: whether saving, which goes on in the background, has failed.
-    should_stop: whether somebody asked for the end of the run.
-    poison: makes the gradients of the step after a step NaN.
-    scale_learning_rate: multiplies the configured learning rates.
-    release: has layers trained that were frozen.
-    parts: the models that are trained.
+    parts: the task's models and objectives.
     fields: of the training data.
+    inject_nan: given a step, makes the gradients of the step after it NaN.
+    scale_learning_rate: sets the learning rates to a multiple of the configured ones.
+    unfreeze: makes the layers that a rule froze trainable.
     """
+
+    parts: Parts
+    fields: Mapping[str, Field]
+    inject_nan: Callable[[int], None]
+    scale_learning_rate: Callable[[float], None]
+    unfreeze: Callable[[Freeze], None]
+
+
+class Attempt(NamedTuple):
+    """This attempt at the run.
+
+    number: from 1.
+    ranks: the processes that train together, and this one's rank.
+    save: saves the state as of a step. A collective.
+    save_failed: whether a save in the background has failed.
+    should_stop: whether there is a stop request.
+    """
+
+    number: int
+    ranks: Ranks
+    save: Callable[[int], None]
+    save_failed: Callable[[], bool]
+    should_stop: Callable[[], bool]
+
+
+class Context(NamedTuple):
+    """What a run gives its actions."""
 
     total_steps: int
     steps_per_epoch: int
     evaluator: Evaluator
     summaries: Summaries
     console: Console
-    ledger: Ledger
-    save: Callable[[int], None]
-    save_failed: Callable[[], bool]
-    should_stop: Callable[[], bool]
-    ranks: Ranks
-    attempt: int
-    poison: Callable[[int], None]
-    scale_learning_rate: Callable[[float], None]
-    release: Callable[[Freeze], None]
-    parts: Parts
-    fields: Mapping[str, Field]
+    goodput: Goodput
+    attempt: Attempt
+    training: Training
 
 
 class Turn(enum.IntEnum):
-    """When an action acts, of those that are due at the same step; within a turn, in the order of the configuration."""
+    """The order of the actions that are due at the same step; within a turn, the order of the configuration."""
 
-    GUARD = 0  # may forbid that anybody builds on this step, or change what the next one is
-    MEASURE = 1  # finds what others decide by
-    ACT = 2
-    TELL = 3  # of what all of those have found
-    KEEP = 4  # what is saved holds what the others remember of this very step
+    GUARD = 0  # may end the run before anything uses this step, or change the next step
+    MEASURE = 1  # produces the values that others decide by
+    ACT = 2  # decides by those values
+    TELL = 3  # reports what the actions before it found
+    KEEP = 4  # saves; last, so that the checkpoint holds the others' state after this step
 
 
 class Action:
     """Something that is done at certain step boundaries. Subclasses are made by `factory(context)`.
 
-    `next_step` and `due` are pure functions of the step, the report and the action's own state, which are equal on all
-    ranks, so that all ranks do the same things at the same steps. A clock may decide what is shown, never more.
+    `next_step` and `due` are functions of the step, the report and the action's own state alone. These are equal on
+    all ranks, so all ranks do the same things at the same steps. A clock may decide what is shown, and nothing else.
+
+    `due` is called once at every boundary, whether the action acts there or not. So actions that sum over reports, Log
+    and Straggler, do so in it.
     """
 
     turn = Turn.ACT
-    measures: str | None = None  # the split whose values it puts into a report's evaluation
-    monitors: str | None = None  # '<split>/<name>', the value of an evaluation that it waits for
+    measures: str | None = None  # the split whose values it adds to a report's evaluation
+    monitors: str | None = None  # '<split>/<name>', the evaluated value that it acts on
 
     def next_step(self, step: int) -> int:
-        """The first step at which this is due, counted from `step`; `step` itself if something is still owed there."""
+        """The next step after `step` at which this is due; `step` itself if it should have acted there and has not."""
         return NEVER
 
     def due(self, step: int, report: Report) -> bool:
@@ -83,30 +101,33 @@ class Action:
         raise NotImplementedError
 
     def __call__(self, report: Report) -> bool:
-        """Acts; returns whether the run shall end here."""
+        """Acts; returns whether the run should end here, the same on all ranks."""
         raise NotImplementedError
 
     @property
     def name(self) -> str:
-        """What its state is kept under: unlike that of any other action of the run."""
+        """The name of its state in checkpoints; unique among the actions of a run."""
         return type(self).__name__
 
     def state(self) -> Mapping[str, Any]:
-        """What must survive: names to numbers or arrays."""
+        """What a checkpoint holds of this action: numbers or arrays by name."""
         return {}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Takes back what `state` returned."""
+        """Restores what `state` returned."""
 
     def close(self) -> None:
-        """Called once after the last step, also when the run failed."""
+        """Called once after the last step, and after a failure, too."""
 
 
 class Periodic(Action):
     """Due at every multiple of `every` steps and at the last step.
 
     Args:
-      every: a period in steps; None: an epoch.
+      every: a period in steps; None: once per epoch.
+
+    Raises:
+      UsageError: `every` is below 1.
     """
 
     def __init__(self, context: Context, every: int | None):

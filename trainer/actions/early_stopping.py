@@ -1,13 +1,14 @@
-"""Ends the run when a metric no longer improves."""
+"""Ends the run when an evaluated value no longer improves. Evaluates nothing itself."""
 
 from typing import Literal
 
 from trainer.actions.action import Context
 from trainer.actions.monitoring import Monitoring
+from trainer.observe.report import Report
 
 
 class EarlyStopping(Monitoring):
-    """Ends the run after `patience` evaluations in a row that were no better than the best so far; see Monitoring."""
+    """Ends the run after `patience` evaluations in a row without improvement; for the arguments see Monitoring."""
 
     def __init__(
         self,
@@ -22,10 +23,10 @@ class EarlyStopping(Monitoring):
 
     @property
     def name(self) -> str:
-        # The best of one value says nothing of another: what follows a run that goes on with another, begins anew.
+        # A resume with another monitor or mode starts with a fresh state: their best values cannot be compared.
         return f"{type(self).__name__}.{self.monitors}.{self._mode}"
 
-    def lost_patience(self, report) -> bool:
+    def lost_patience(self, report: Report) -> bool:
         self.context.console.say(
             f"stopping early: {self.monitors} has not improved on {self._sign * self._best:.4g} "
             f"for {self._worse} evaluations"

@@ -1,4 +1,4 @@
-"""A failure that is made on purpose, to see what a run and its cluster make of it: docs/fault_tolerance.md."""
+"""A failure on purpose, to see how a run and its cluster recover from it: docs/fault_tolerance.md. Recovers nothing."""
 
 import os
 import signal
@@ -6,7 +6,8 @@ import time
 from typing import Literal, get_args
 
 from trainer.actions.action import NEVER, Action, Context, Turn
-from trainer.errors import UsageError
+from trainer.base.errors import UsageError
+from trainer.observe.report import Report
 
 Kind = Literal["kill", "stop", "hang", "sleep", "raise", "nan", "drain"]
 
@@ -15,13 +16,16 @@ class Fault(Action):
     """Fails once, at the boundary after a step, before any other action of that boundary.
 
     Args:
-      kind: kill: the process dies, as of SIGKILL.  stop: it is stopped, as by SIGSTOP.  hang: its Python code never
-        returns.  sleep: it is slow, for `seconds` after each of `times` steps.  raise: an exception, as of a bug.
-        nan: the gradients of the step after are NaN.  drain: it is told to leave, as by SIGTERM.
+      kind: kill: the process gets SIGKILL.  stop: it gets SIGSTOP.  hang: its Python code never returns.  sleep: it
+        sleeps for `seconds` after each of `times` steps.  raise: an exception, as a bug would raise it.  nan: the
+        gradients of the next step are NaN.  drain: it gets SIGTERM, as when a node is drained.
       step: after which step.
       rank: on which rank.
-      attempt: in which attempt at the run, so that it does not meet the ones after it too.
-      seconds, times: of sleep.
+      attempt: in which attempt at the run; later attempts are left alone.
+      seconds, times: for sleep.
+
+    Raises:
+      UsageError: an argument is out of range.
     """
 
     turn = Turn.GUARD
@@ -41,25 +45,25 @@ class Fault(Action):
         for name, value, least in (("step", step, 1), ("rank", rank, 0), ("attempt", attempt, 1), ("times", times, 1)):
             if value < least:
                 raise UsageError(f"Fault.{name} = {value}: give a number of at least {least}")
-        if rank >= context.ranks.count:
-            raise UsageError(f"Fault.rank = {rank}: there are {context.ranks.count} ranks, from 0")
+        if rank >= context.attempt.ranks.count:
+            raise UsageError(f"Fault.rank = {rank}: there are {context.attempt.ranks.count} ranks, from 0")
         self._kind, self._first, self._seconds = kind, step, seconds
         self._last = step + times - 1 if kind == "sleep" else step
-        # Boundaries are the same on all ranks; what happens at them is not.
-        self._armed, self._here = attempt == context.attempt, rank == context.ranks.rank
+        # All ranks must have the same boundaries, so `next_step` and `due` do not look at the rank.
+        self._armed, self._here = attempt == context.attempt.number, rank == context.attempt.ranks.rank
         if kind == "nan" and self._armed and self._here:
-            context.poison(step)
+            context.training.inject_nan(step)
 
     def next_step(self, step: int) -> int:
         if not self._armed or step >= self._last:
             return NEVER
         return max(self._first, step + 1)
 
-    def due(self, step: int, report) -> bool:
-        # A boundary without a step of its own makes up for something else.
-        return self._armed and report.steps > 0 and self._first <= step <= self._last
+    def due(self, step: int, report: Report) -> bool:
+        # A boundary without steps only repeats an interrupted action.
+        return self._armed and report.interval.steps > 0 and self._first <= step <= self._last
 
-    def __call__(self, report) -> bool:
+    def __call__(self, report: Report) -> bool:
         if self._here:
             self._fail(report.step)
         return False

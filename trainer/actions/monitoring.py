@@ -1,26 +1,30 @@
-"""What actions share that act when a metric no longer improves."""
+"""The base of actions that act when an evaluated value no longer improves. Evaluates nothing itself."""
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 
 from trainer.actions.action import Action, Context
-from trainer.errors import UsageError
+from trainer.base.errors import UsageError
+from trainer.observe.report import Report
 
 
 class Monitoring(Action):
-    """Counts the evaluations in a row that were no better than the best so far. Subclasses say what follows.
+    """Counts evaluations in a row without improvement on the best so far. Subclasses act in `lost_patience`.
 
     Args:
       monitor: '<split>/<name>', as an Evaluate action reports it.
-      patience: how many evaluations may pass without improvement.
+      patience: after this many evaluations in a row without improvement, `lost_patience` is called.
       mode: whether a smaller ('min') or larger ('max') value is better.
-      min_delta: how much better counts as better.
+      min_delta: a change must exceed this to count as an improvement.
 
     Raises:
       UsageError: an argument is out of range, or there is no such value.
     """
+
+    monitors: str
 
     def __init__(self, context: Context, monitor: str, patience: int, mode: Literal["min", "max"], min_delta: float):
         name = type(self).__name__
@@ -37,10 +41,10 @@ class Monitoring(Action):
         self._sign = 1.0 if mode == "min" else -1.0
         self._best, self._worse = math.inf, 0
 
-    def due(self, step: int, report) -> bool:
+    def due(self, step: int, report: Report) -> bool:
         return self.monitors in report.evaluation
 
-    def __call__(self, report) -> bool:
+    def __call__(self, report: Report) -> bool:
         value = self._sign * report.evaluation[self.monitors]
         if value < self._best - self._delta:
             self._best, self._worse = value, 0
@@ -48,12 +52,12 @@ class Monitoring(Action):
         self._worse += 1
         return self._worse >= self._patience and self.lost_patience(report)
 
-    def lost_patience(self, report) -> bool:
-        """Acts; returns whether the run shall end here."""
+    def lost_patience(self, report: Report) -> bool:
+        """Acts; returns whether the run should end here."""
         raise NotImplementedError
 
-    def state(self):
+    def state(self) -> Mapping[str, Any]:
         return {"best": self._best, "worse": self._worse}
 
-    def restore(self, state):
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
         self._best, self._worse = float(np.asarray(state["best"])), int(np.asarray(state["worse"]))

@@ -1,13 +1,14 @@
-"""Ends the run when the loss or a weight is no longer a number."""
+"""Fails the run when a loss or a weight is NaN or infinite. Repairs nothing."""
 
 from trainer.actions.action import Action, Context, Turn
-from trainer.errors import TrainingError
+from trainer.base.errors import TrainingError
+from trainer.observe.report import Report
 
 
 class NonFinite(Action):
-    """Fails the run, before the state is saved, once a loss or a weight is NaN or infinite.
+    """Raises a TrainingError, before the state is saved, once a loss or a weight is NaN or infinite.
 
-    With float16 a step whose gradients overflow is skipped and does not count here.
+    With float16 a step whose gradients overflow is skipped, which is no failure.
     """
 
     turn = Turn.GUARD
@@ -15,10 +16,10 @@ class NonFinite(Action):
     def __init__(self, context: Context):
         pass
 
-    def due(self, step: int, report) -> bool:
+    def due(self, step: int, report: Report) -> bool:
         return not report.finite
 
-    def __call__(self, report) -> bool:
+    def __call__(self, report: Report) -> bool:
         raise TrainingError(
             f"loss or weights are not finite at step {report.step:,} or just before; nothing of that was saved. "
             f"A lower learning rate, Arithmetic.clip_norm, or check_finite on the data may help"

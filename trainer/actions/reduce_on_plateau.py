@@ -1,24 +1,28 @@
-"""Lowers the learning rate when a metric no longer improves."""
+"""Lowers the learning rate when an evaluated value no longer improves. Evaluates nothing itself."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
 
 from trainer.actions.action import Context
 from trainer.actions.monitoring import Monitoring
-from trainer.errors import UsageError
+from trainer.base.errors import UsageError
+from trainer.observe.report import Report
 
 
 class ReduceOnPlateau(Monitoring):
-    """Multiplies the learning rate by `factor` after `patience` evaluations in a row that were no better than the best.
+    """Multiplies the learning rate by `factor` after `patience` evaluations in a row without improvement.
 
-    They are counted anew after each reduction.
+    Counting starts anew after each reduction.
 
     Args:
       monitor, patience, mode, min_delta: see Monitoring.
       factor: between 0 and 1.
-      least: of the configured rate, the share below which it is not lowered; from 0 to below 1.
+      least: lower bound, as a share of the configured learning rate; from 0 to below 1.
 
     Raises:
-      UsageError: an argument is out of range; or the learning rate is a schedule, which lowers itself.
+      UsageError: an argument is out of range, or the learning rate is a schedule.
     """
 
     def __init__(
@@ -37,20 +41,20 @@ class ReduceOnPlateau(Monitoring):
         if not 0 <= least < 1:
             raise UsageError(f"ReduceOnPlateau.least = {least}: give a number from 0 to below 1")
         self._factor, self._least, self._scale = factor, least, 1.0
-        context.scale_learning_rate(self._scale)
+        context.training.scale_learning_rate(self._scale)
 
-    def lost_patience(self, report) -> bool:
+    def lost_patience(self, report: Report) -> bool:
         lower = max(self._scale * self._factor, self._least)
         if lower < self._scale:
             self._worse, self._scale = 0, lower
-            self.context.scale_learning_rate(lower)
+            self.context.training.scale_learning_rate(lower)
             self.context.console.say(f"learning rate at {lower:.3g} of what it was, from step {report.step:,} on")
         return False
 
-    def state(self):
+    def state(self) -> Mapping[str, Any]:
         return {**super().state(), "scale": self._scale}
 
-    def restore(self, state):
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
         super().restore(state)
         self._scale = float(state["scale"])
-        self.context.scale_learning_rate(self._scale)
+        self.context.training.scale_learning_rate(self._scale)

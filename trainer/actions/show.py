@@ -1,18 +1,27 @@
-"""Shows what a task has to look at: images and texts that it makes now and then."""
+"""Shows images and texts that a task makes, periodically. What they are is up to the task's `samples`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from trainer.actions.action import NEVER, Context, Periodic
-from trainer.errors import UsageError
+from trainer.base.errors import UsageError
+from trainer.observe.report import Report
 
 
 class Show(Periodic):
-    """Writes what the task's `samples` returns to TensorBoard, images as PNG files to RUN_DIR/images too.
+    """Writes what the task's `samples` returns to TensorBoard, and images as PNG files to RUN_DIR/images, too.
 
-    Does nothing where the task has no such method.
+    Does nothing if the task has no such method.
 
     Args:
-      every: a period in steps; None: once an epoch. The last step is always shown.
+      every: a period in steps; None: once per epoch. The last step is always shown.
       count: how many examples of the held-out data (of the training data, if there is none) the task is given.
-      seed: of what is random about them; the same each time, so that one sees how the same thing changes.
+      seed: for their random numbers; the same each time, so that the samples can be compared over time.
+
+    Raises:
+      UsageError: an argument is out of range.
     """
 
     def __init__(self, context: Context, every: int | None = None, count: int = 16, seed: int = 0):
@@ -24,17 +33,17 @@ class Show(Periodic):
     def next_step(self, step: int) -> int:
         return super().next_step(step) if self.context.evaluator.has_samples else NEVER
 
-    def due(self, step: int, report) -> bool:
+    def due(self, step: int, report: Report) -> bool:
         return self.context.evaluator.has_samples and step > self._done and super().due(step, report)
 
-    def __call__(self, report) -> bool:
-        with self.context.ledger.spend("showing"):
+    def __call__(self, report: Report) -> bool:
+        with self.context.goodput.spend("showing"):
             self.context.summaries.samples(report.step, self.context.evaluator.samples(self._count, self._seed))
         self._done = report.step
         return False
 
-    def state(self):
+    def state(self) -> Mapping[str, Any]:
         return {"done": self._done}
 
-    def restore(self, state):
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
         self._done = int(state["done"])

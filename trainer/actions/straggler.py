@@ -1,17 +1,21 @@
-"""Names the worker that the others wait for: slow, but moving, so nobody ends it."""
+"""Names the worker that the others wait for. Ends nothing: a slow worker is not a hanging one."""
 
 import numpy as np
 
 from trainer.actions.action import Action, Context, Turn
-from trainer.errors import UsageError
+from trainer.base.errors import UsageError
+from trainer.observe.report import Report
 
 
 class Straggler(Action):
-    """Tells when one worker keeps the others waiting in the collective of the steps; and when it no longer does.
+    """Prints when one worker keeps the others waiting in the steps' collective, and when it no longer does.
 
     Args:
-      share: of the training time that the others wait for it, on average.
-      seconds: of training that are judged together.
+      share: a worker is slow if the others wait for it for more than this share of the training time, on average.
+      seconds: training time that is judged together.
+
+    Raises:
+      UsageError: an argument is out of range.
     """
 
     turn = Turn.TELL
@@ -25,13 +29,13 @@ class Straggler(Action):
         self._seconds, self._waited = 0.0, np.zeros(1)
         self._named: int | None = None
 
-    def due(self, step: int, report) -> bool:
-        self._seconds += report.seconds
-        self._waited = self._waited + np.asarray(report.held_up)
-        return len(report.held_up) > 1 and self._seconds >= self._period
+    def due(self, step: int, report: Report) -> bool:
+        self._seconds += report.interval.seconds
+        self._waited = self._waited + np.asarray(report.interval.collective_wait)
+        return len(report.interval.collective_wait) > 1 and self._seconds >= self._period
 
-    def __call__(self, report) -> bool:
-        # What all wait alike is the collective's own time.
+    def __call__(self, report: Report) -> bool:
+        # The wait that all have in common is the collective's own time. The slowest worker waits least.
         least = int(self._waited.argmin())
         others = np.delete(self._waited, least).mean() - self._waited[least]
         share, self._seconds, self._waited = others / self._seconds, 0.0, np.zeros(1)

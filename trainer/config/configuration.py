@@ -1,6 +1,6 @@
-"""What gin files say, as plain data: values, statements, and the configuration they add up to.
+"""The content of gin files as plain data: values, statements, and the configuration that they add up to.
 
-Nothing here reads a file, imports a module that is named, or touches gin's own state.
+Nothing here reads a file, imports a module that is named in one, or touches gin's own state.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ REQUIRED = "gin.REQUIRED"
 
 
 class Key(NamedTuple):
-    """What a statement sets; a macro has only a `parameter`, its name."""
+    """The name that a statement sets; a macro has only a `parameter`, which is its name."""
 
     scope: str
     selector: str
@@ -22,7 +22,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Reference:
-    """`@scope/selector`: a callable by its full name; with `call`, what it returns: `@selector()`."""
+    """`@scope/selector`: a callable by its full name; with `call` its return value, `@scope/selector()`."""
 
     scope: str
     selector: str
@@ -44,7 +44,7 @@ class Macro:
 
 @dataclass(frozen=True)
 class Statement:
-    """One `NAME = VALUE` and where it was written: 'file:line', or the whole flag if by --gin_param."""
+    """One `NAME = VALUE`, and where it was written: 'file:line', or the whole flag for --gin_param."""
 
     key: Key
     value: Any
@@ -53,7 +53,7 @@ class Statement:
 
     @property
     def name(self) -> str:
-        """What stands left of the equals sign, in full."""
+        """The left side of the equals sign, with the full selector."""
         if not self.key.selector:
             return self.key.parameter
         return f"{_scoped(self.key.scope, self.key.selector)}.{self.key.parameter}"
@@ -64,7 +64,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Configuration:
-    """All statements in the order that counts, and the modules that the files import."""
+    """All statements in the order in which they apply, and the modules that the files import."""
 
     statements: tuple[Statement, ...]
     imports: tuple[str, ...]
@@ -80,12 +80,12 @@ class Configuration:
         return {key.parameter: statement for key, statement in self.final.items() if not key.selector}
 
     def first(self, count: int) -> "Configuration":
-        """What the configuration was after its first `count` statements."""
+        """The configuration as of its first `count` statements."""
         return Configuration(self.statements[:count], self.imports)
 
 
 def leaves(value: Any) -> Iterator[Any]:
-    """Every value inside `value` that is no list, tuple or dict."""
+    """Every value in `value`, at any depth, that is not a list, tuple or dict."""
     if isinstance(value, dict):
         value = [item for pair in value.items() for item in pair]
     if isinstance(value, (list, tuple)):
@@ -106,7 +106,7 @@ def transform(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def render(value: Any) -> str:
     """`value` as gin text."""
-    # repr(inf) is a name, which gin's parser refuses; a literal that overflows is how gin text says it.
+    # repr(inf) is a name, which gin's parser refuses; a literal that overflows to infinity works.
     return repr(transform(value, lambda leaf: _Infinity(leaf) if isinstance(leaf, float) and isinf(leaf) else leaf))
 
 

@@ -1,6 +1,6 @@
-"""What differs between the configuration of a run and the one it is resumed with, as far as it may not.
+"""The differences between two configurations that forbid a resume.
 
-Compares what the run would get: a macro or an alias instead of the value itself makes no difference.
+Compares the values that the run would get: whether one is written as a macro or under an alias makes no difference.
 """
 
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from typing import Any
 from trainer.config import names
 from trainer.config.configuration import Configuration, Key, Macro, Reference, leaves, render
 
-# Lowers the learning rate by what evaluations find.
+# This action changes the learning rate by the results of evaluations, so with it they affect the numbers.
 _PLATEAU = "trainer.actions.reduce_on_plateau."
-# What a resume may change: it alters neither the arithmetic nor the order of the examples. Patterns of
-# selector.parameter, and of selectors that a list may gain or lose; the last that matches decides, ! says no.
+# What a resume may change, because it alters neither the arithmetic nor the order of the examples: patterns of
+# selector.parameter, and of selectors that lists may gain or lose. The last pattern that matches decides; ! negates.
 FREE = (
     "launch.*",
-    "trainer.strategies.*",
+    "trainer.distributed.strategies.*",
     "trainer.actions.*",
     f"!{_PLATEAU}*",
-    "trainer.checkpoints.*",
+    "trainer.rundir.checkpoints.*",
     "trainer.experiment.run.strategy",
     "trainer.experiment.run.faults",
     "trainer.experiment.run.steps_per_loop",
@@ -29,18 +29,18 @@ FREE = (
 
 
 def free(configuration: Configuration) -> tuple[str, ...]:
-    """What a resume of a run with this configuration may change."""
+    """Returns the patterns of what a resume of a run with this configuration may change."""
     used = (leaf for statement in configuration.final.values() for leaf in leaves(statement.value))
     counted = any(isinstance(leaf, Reference) and leaf.selector.startswith(_PLATEAU) for leaf in used)
     return (*FREE, "!trainer.actions.evaluate.*") if counted else FREE
 
 
 def differences(old: Configuration, new: Configuration, free: Sequence[str]) -> list[str]:
-    """One line for each value that differs and may not: its name, the old value and the new one.
+    """Returns one line per value that differs and may not: its name, the old value and the new one.
 
     Args:
         old: the checked configuration that the run was started with.
-        new: the checked configuration that it is to go on with.
+        new: the checked configuration that it would be resumed with.
         free: patterns of what may differ, as in FREE.
     """
     before, after = _values(old, free), _values(new, free)
@@ -63,14 +63,14 @@ def _values(configuration: Configuration, free: Sequence[str]) -> dict[Key, Any]
 
 
 def _value(key: Key, values: dict[Key, Any], default: Any) -> Any:
-    """What a call in the scope of `key` gets: what is bound there, in the scopes around it, or nowhere."""
+    """The value that a call in the scope of `key` gets: bound in that scope, in an enclosing one, or the default."""
     scopes = key.scope.split("/")
     around = [key._replace(scope="/".join(scopes[:end])) for end in range(len(scopes), -1, -1)]
     return next((values[each] for each in around if each in values), default)
 
 
 def _resolve(value: Any, configuration: Configuration, free: Sequence[str]) -> Any:
-    """`value` with its macros filled in; lists and tuples, here alike, lose the references that are free."""
+    """`value` with macros replaced by their values; lists and tuples become lists without the free references."""
     if isinstance(value, Macro):
         return _resolve(configuration.macros[value.name].value, configuration, free)
     if isinstance(value, dict):
@@ -82,7 +82,7 @@ def _resolve(value: Any, configuration: Configuration, free: Sequence[str]) -> A
 
 
 def _default(key: Key, configuration: Configuration, free: Sequence[str]) -> Any:
-    """What a parameter that is not bound gets; EMPTY if nothing is known of it."""
+    """The default of a parameter that is not bound; EMPTY if it has none."""
     parameters = names.signature(names.locate(key.selector)).parameters
     if key.parameter not in parameters:
         return names.EMPTY

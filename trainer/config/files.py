@@ -1,15 +1,15 @@
-"""Where gin files are: as given, in the checkout's gin/, or in the copy that a wheel installs. Reads none."""
+"""Finds gin files: as given, in the checkout's gin/, or in the copy that a wheel installs. Reads none."""
 
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-from trainer.errors import UsageError
+from trainer.base.errors import UsageError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _CHECKOUT = _PACKAGE.parent / "gin"
 
-# After an installation the folder beside this package is site-packages, where gin/ is the gin library itself.
+# In an installation this package is in site-packages, where gin/ is the gin library itself.
 PLACES: tuple[Path, ...] = (
     *([] if (_CHECKOUT / "__init__.py").exists() else [_CHECKOUT]),
     _PACKAGE / "configs",
@@ -17,10 +17,10 @@ PLACES: tuple[Path, ...] = (
 
 
 def find(name: str, beside: Path | None = None) -> Path:
-    """The gin file called `name`, looked up in the folder `beside`, then as given, then in PLACES.
+    """Returns the gin file `name`, looked up in the folder `beside`, then as given, then in PLACES.
 
     Raises:
-        UsageError: there is none; says where it looked and which name is nearest.
+        UsageError: there is none; names the folders searched, and the most similar name.
     """
     places = (*([beside] if beside else []), Path(), *PLACES)
     for place in places:
@@ -33,10 +33,10 @@ def find(name: str, beside: Path | None = None) -> Path:
 
 
 def choose(flag: str, folder: str, name: str) -> Path:
-    """The file that a flag such as --model=NAME stands for, `folder`/NAME.gin in one of PLACES.
+    """Returns the file that a flag such as --model=NAME selects, `folder`/NAME.gin in one of PLACES.
 
     Raises:
-        UsageError: there is none of that name; lists those there are.
+        UsageError: there is none of that name; lists the names that exist.
     """
     for place in PLACES:
         if (place / folder / f"{name}.gin").is_file():
@@ -46,6 +46,6 @@ def choose(flag: str, folder: str, name: str) -> Path:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """The end of an error message: the one of `names` that `name` was probably meant to be, or nothing."""
+    """Returns the end of an error message: the one of `names` that was probably meant, or nothing."""
     close = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {close[0]}?" if close else ""

@@ -1,4 +1,4 @@
-"""Whether a value from a gin file fits a type hint. What cannot be known before the objects exist passes."""
+"""Checks whether a value from a gin file fits a type hint. What cannot be known before objects exist is accepted."""
 
 import types
 import typing
@@ -8,7 +8,7 @@ from typing import Any
 from trainer.config import names
 from trainer.config.configuration import Macro, Reference, Statement
 
-# Which of the types of gin's literals fit a hint: an int is fine for a float, a bool is not an int.
+# The types of gin's literals that fit a hint: an int fits float, but a bool does not fit int.
 _LITERALS: dict[Any, tuple[type, ...]] = {
     int: (int,),
     float: (float, int),
@@ -26,7 +26,10 @@ Macros = dict[str, Statement]
 
 
 def culprit(statement: Statement, value: Any, hint: Any, macros: Macros) -> Statement | None:
-    """Where the part of `value` was written that does not fit `hint`, or None; `value` is of `statement`."""
+    """Returns the statement with the part of `value` that does not fit `hint`, or None if all fits.
+
+    statement: in which `value` is written; macros in it have statements of their own.
+    """
     if isinstance(value, Macro):
         macro = macros.get(value.name)
         return culprit(macro, macro.value, hint, macros) if macro else None
@@ -37,7 +40,7 @@ def culprit(statement: Statement, value: Any, hint: Any, macros: Macros) -> Stat
 
 
 def calls(value: Any, hint: Any, macros: Macros) -> Iterator[tuple[Reference, int]]:
-    """The references in `value` that will be called, each with how many arguments it is given by their places."""
+    """Yields the references in `value` that will be called, each with the number of its positional arguments."""
     if isinstance(value, Macro):
         if value.name in macros:
             yield from calls(macros[value.name].value, hint, macros)
@@ -54,7 +57,7 @@ def calls(value: Any, hint: Any, macros: Macros) -> Iterator[tuple[Reference, in
 
 
 def describe(hint: Any) -> str:
-    """`hint` as a message says it: 'int or None'."""
+    """Returns `hint` in words, for messages: 'int or None'."""
     if _is_union(hint):
         return " or ".join(describe(member) for member in typing.get_args(hint))
     if typing.get_origin(hint) is typing.Literal:
@@ -62,7 +65,7 @@ def describe(hint: Any) -> str:
     if _origin(hint) is Callable:
         return "a reference such as @module.name" + (", without ()" if _arguments(hint) == 0 else "")
     if _origin(hint) is Sequence and any(_origin(each) is Callable for each in typing.get_args(hint)):
-        return f"a list, each of it {describe(typing.get_args(hint)[0])}"
+        return f"a list, each item {describe(typing.get_args(hint)[0])}"
     if hint is types.NoneType:
         return "None"
     return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
@@ -77,7 +80,7 @@ def _fits(value: Any, hint: Any, macros: Macros) -> bool:
     if isinstance(value, Reference) and value.call:
         if origin is Callable:
             return _arguments(hint) != 0 or _makes_callables(value)
-        return origin is not types.NoneType  # nobody calls what makes nothing
+        return origin is not types.NoneType  # a call that returns None would be pointless
     if origin is Callable:
         return isinstance(value, Reference)
     if origin is typing.Literal:
@@ -90,18 +93,18 @@ def _fits(value: Any, hint: Any, macros: Macros) -> bool:
 
 
 def _arguments(hint: Any) -> int | None:
-    """How many arguments what is so hinted is given; None if it is not called, or nothing is said of them."""
+    """The number of arguments of a Callable hint; None for another hint, or if the arguments are not given."""
     given = typing.get_args(hint)[:1] if _origin(hint) is Callable else ()
     return len(given[0]) if given and isinstance(given[0], list) else None
 
 
 def _makes_callables(reference: Reference) -> bool:
-    """Whether it says so. That a model or an optimizer can be called, too, does not make it what makes one."""
+    """Whether the return annotation is a Callable. A model is callable, too, but is not a factory of models."""
     return "Callable" in str(getattr(names.locate(reference.selector), "__annotations__", {}).get("return"))
 
 
 def _items(value: Any, hint: Any) -> Iterator[tuple[Any, Any]]:
-    """The parts of a container with the hint for each."""
+    """The items of a container, each with its hint."""
     hints = typing.get_args(hint) if _origin(hint) in _LITERALS else ()
     if isinstance(value, dict) and len(hints) == 2:
         for key, item in value.items():

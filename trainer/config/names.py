@@ -1,29 +1,31 @@
-"""From the dotted names in gin files to modules, callables and their parameters. Imports; calls nothing."""
+"""From the dotted names in gin files to modules, callables and their parameters. Imports modules, but calls nothing."""
 
+import functools
 import importlib
 import inspect
+import os
 import pkgutil
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from trainer.base.errors import place
 from trainer.config.files import nearest
-from trainer.errors import place
 
 EMPTY = inspect.Parameter.empty
 
 
 class Parameter(NamedTuple):
-    """The type hint and the default of one parameter; EMPTY where it has none."""
+    """The type hint and the default of a parameter; EMPTY if it has none."""
 
     hint: Any
     default: Any
 
 
 class Signature(NamedTuple):
-    """The named parameters of a callable, and whether it takes names beyond these."""
+    """The named parameters of a callable, and whether it takes others, too (**kwargs)."""
 
     parameters: dict[str, Parameter]
     takes_more: bool
@@ -33,7 +35,7 @@ def import_module(name: str) -> None:
     """Imports the module `name`.
 
     Raises:
-        LookupError: there is no such module, or its own code failed; says which, and where inside.
+        LookupError: there is no such module, or its own code failed, with the location.
     """
     try:
         importlib.import_module(name)
@@ -46,10 +48,10 @@ def import_module(name: str) -> None:
 
 
 def locate(path: str) -> Any:
-    """The object at a full dotted path, whose modules are imported already.
+    """Returns the object at a full dotted path, whose modules are imported already.
 
     Raises:
-        LookupError: a part of it is missing; names the nearest that is there.
+        LookupError: a part of the path does not exist; names the most similar one.
     """
     first, *rest = path.split(".")
     target, done = sys.modules[first], first
@@ -62,16 +64,17 @@ def locate(path: str) -> Any:
 
 
 def module_of(path: str) -> str:
-    """The innermost module on a dotted path that can be imported under that very name."""
+    """Returns the innermost module on a dotted path that can be imported under that name."""
     parts = path.split(".")
     prefixes = [".".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
     return next(prefix for prefix in prefixes if prefix in sys.modules and sys.modules[prefix] is locate(prefix))
 
 
-def signature(target: Callable) -> Signature:
-    """The parameters that a function or the construction of a class takes by name.
+@functools.cache  # a configuration asks for the same ones again and again
+def signature(target: Callable[..., Any]) -> Signature:
+    """Returns the parameters that a function, or the constructor of a class, takes by name.
 
-    A class whose constructor has **kwargs passes them on: the constructors of its bases say which are right.
+    If the constructor of a class has **kwargs, those of its bases are included, to which it passes them on.
     """
     if not inspect.isclass(target):
         return _signature(target)
@@ -89,14 +92,14 @@ def signature(target: Callable) -> Signature:
     return Signature(merged, takes_more=False)
 
 
-def required(target: Callable, given: int) -> list[str]:
-    """The parameters that a call with so many arguments by their places has to be given by name.
+def required(target: Callable[..., Any], given: int) -> list[str]:
+    """Returns the parameters without a default that a call with `given` positional arguments must pass by name.
 
-    Of a class these are its own constructor's: what the bases of one with **kwargs require, it may give itself.
+    For a class, only its own constructor's: with **kwargs it may pass the bases' itself.
     """
     try:
         parameters = list(inspect.signature(target).parameters.values())[given:]
-    except (TypeError, ValueError):  # written in C, without a signature
+    except (TypeError, ValueError):  # C code without a signature
         return []
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [each.name for each in parameters if each.default is EMPTY and each.kind in named]
@@ -105,7 +108,7 @@ def required(target: Callable, given: int) -> list[str]:
 def _signature(function: Any, skip: int = 0) -> Signature:
     try:
         parameters = list(inspect.signature(function).parameters.values())[skip:]
-    except (TypeError, ValueError):  # written in C, without a signature
+    except (TypeError, ValueError):  # C code without a signature
         return Signature({}, takes_more=True)
     scope = getattr(inspect.unwrap(function), "__globals__", {})
     named = {
@@ -119,7 +122,7 @@ def _signature(function: Any, skip: int = 0) -> Signature:
 def _hint(annotation: Any, scope: dict[str, Any]) -> Any:
     if annotation is EMPTY:
         return EMPTY
-    # One at a time: a name that only a type checker can see must not hide the hints of the other parameters.
+    # One at a time: a name that only type checkers can resolve must not hide the other parameters' hints.
     holder = types.SimpleNamespace(__annotations__={"hint": annotation})
     try:
         return typing.get_type_hints(holder, globalns=scope)["hint"]
@@ -128,6 +131,21 @@ def _hint(annotation: Any, scope: dict[str, Any]) -> Any:
 
 
 def _nearest_module(name: str) -> str:
+    """The end of a message about a missing module: modules of that name in other packages, or one of a similar name."""
     parent, _, last = name.rpartition(".")
-    path = getattr(sys.modules.get(parent), "__path__", ()) if parent else None
-    return nearest(last, [module.name for module in pkgutil.iter_modules(path)])
+    top = name.partition(".")[0]
+    if elsewhere := [full for full in _modules(top, _path(top)) if full.endswith(f".{last}")]:
+        return f"; there is {' and '.join(elsewhere)}"
+    return nearest(last, [module.name for module in pkgutil.iter_modules(_path(parent) if parent else None)])
+
+
+def _path(package: str) -> list[str]:
+    return list(getattr(sys.modules.get(package), "__path__", ()))
+
+
+def _modules(package: str, path: list[str]) -> Iterator[str]:
+    """The full names of the modules in a package and its subpackages; imports none."""
+    for module in pkgutil.iter_modules(path):
+        yield f"{package}.{module.name}"
+        if module.ispkg:
+            yield from _modules(f"{package}.{module.name}", [os.path.join(folder, module.name) for folder in path])

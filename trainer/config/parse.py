@@ -1,7 +1,7 @@
 """From flags to statements: reads gin files and --gin_param texts, and resolves every name to its full path.
 
-A name, module or parameter that does not exist is found here. Whether the values make sense together is
-check.py's question. A gin file imports modules and names what will be called: read none you do not trust.
+Finds names, modules and parameters that do not exist. Whether the values fit together is checked in validation.py. A
+gin file imports modules and names what will be called: read none that you do not trust.
 """
 
 import dataclasses
@@ -13,16 +13,16 @@ from typing import Any
 
 from gin import config_parser
 
+from trainer.base.errors import UsageError
 from trainer.config import names
 from trainer.config.configuration import Configuration, Key, Macro, Reference, Statement, transform
 from trainer.config.files import choose, find, nearest
-from trainer.errors import UsageError
 
 
 def read(
     files: Sequence[str], model: str | None = None, strategy: str | None = None, params: Sequence[str] = ()
 ) -> Configuration:
-    """The configuration that the flags select; where two of them set the same thing, the later one counts.
+    """Returns the configuration that the flags select; if two statements set the same name, the later one wins.
 
     Args:
         files: gin files, as --gin_file names them.
@@ -46,10 +46,10 @@ def read(
 
 
 def read_text(text: str, name: str) -> Configuration:
-    """The configuration in the gin text `text`, which came from `name`.
+    """Returns the configuration in a gin text; `name` says in messages where it comes from.
 
     Raises:
-        UsageError: as `read` does.
+        UsageError: see `read`.
     """
     reader = _Reader()
     reader.text(text, name)
@@ -57,14 +57,14 @@ def read_text(text: str, name: str) -> Configuration:
 
 
 class _Reader:
-    """What has been read so far."""
+    """Reads files and texts one after another, and collects their statements."""
 
     def __init__(self) -> None:
         self._statements: list[Statement] = []
         self._imports: set[str] = set()
-        # What a name stands for in any of the files: params may use them all, unless two files disagree.
+        # The modules that a name stands for in any of the files: params may use all names on which files agree.
         self._symbols: dict[str, set[str]] = {}
-        # A thing may be reached by two paths (a package re-exports it); the first one written is its name.
+        # An object may have two paths (a package re-exports it); the first one written becomes its name.
         self._paths: dict[Any, str] = {}
 
     def configuration(self) -> Configuration:
@@ -72,7 +72,7 @@ class _Reader:
 
     def file(self, path: Path, including: tuple[Path, ...] = ()) -> None:
         try:
-            content = path.read_bytes().decode().removeprefix("\ufeff")  # as some editors begin a file
+            content = path.read_bytes().decode().removeprefix("\ufeff")  # a byte order mark
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
@@ -97,7 +97,7 @@ class _Reader:
         statements = list(_statements(text, lambda line: where))
         if len(statements) != 1 or not isinstance(statements[0], config_parser.BindingStatement):
             raise UsageError(f"{where}: takes one NAME = VALUE")
-        # Messages and config.gin show full names, so these work here too.
+        # Messages and config.gin show full names, so these must work here, too.
         packages = {module.partition(".")[0] for module in self._imports}
         symbols = {package: {package} for package in packages} | self._symbols
         self._bind(statements[0], where, symbols, on_command_line=True)
@@ -147,7 +147,7 @@ class _Reader:
         return self._paths.setdefault(target, path)
 
 
-class _Delegate(config_parser.ParserDelegate):
+class _Delegate(config_parser.ParserDelegate):  # type: ignore[misc]
     def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> Reference:
         scope, _, selector = scoped_configurable_name.rpartition("/")
         return Reference(scope, selector, evaluate)
@@ -157,14 +157,14 @@ class _Delegate(config_parser.ParserDelegate):
 
 
 def _statements(text: str, at: Callable[[int], str]) -> Iterator[Any]:
-    """gin's own statements in `text`; `at` names the place of a line in messages."""
+    """gin's own statements in `text`; `at` turns a line number into a location for messages."""
     parser = None
     try:
         parser = config_parser.ConfigParser(text, _Delegate())
         yield from parser
     except SyntaxError as error:
         raise UsageError(f"{at(error.lineno or 1)}: not gin syntax: {_last_line(error.msg)}") from error
-    except tokenize.TokenError as error:  # from Python 3.12 on, some of the above
+    except tokenize.TokenError as error:  # since Python 3.12, for some of the errors above
         raise UsageError(f"{at(error.args[1][0])}: not gin syntax: {error.args[0]}") from error
     except TypeError as error:  # a dict whose key is a list
         line = parser.current_token.start[0] if parser else 1
@@ -172,7 +172,7 @@ def _statements(text: str, at: Callable[[int], str]) -> Iterator[Any]:
 
 
 def _last_line(message: str) -> str:
-    """The part of gin's message that names the token, without Python's own words on it."""
+    """The part of gin's message that names the token, without Python's own message."""
     last = message.splitlines()[-1].strip()
     if last.startswith("Failed to parse token"):
         return f"{last} (strings are written in quotes)"

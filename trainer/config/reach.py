@@ -1,8 +1,8 @@
-"""What a run can ever use: the calls, bindings and macros that lead from the root. Judges nothing.
+"""What a run can use: the bindings and macros that can be reached from calls of the root. Reports no problems.
 
-It mirrors gin's rules. A call in scope a/b is given the bindings of the scopes '', a and a/b. `@a/f` runs in
-scope a, whatever the scope around it; `@f` in the scope around it; what a macro calls, in the scope of the
-macro's own name.
+It follows gin's rules. A call in scope a/b gets the bindings of the scopes '', a and a/b. `@a/f` runs in scope a,
+whatever the enclosing scope; `@f` in the enclosing scope; calls in a macro's value run in a scope with the macro's
+name.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from trainer.config.configuration import Configuration, Key, Macro, Reference, l
 
 
 def reach(configuration: Configuration, root: str) -> set[Key]:
-    """The keys of all final bindings and macros that a call of `root` can lead to."""
+    """Returns the keys of all final bindings and macros that a call of `root` can use."""
     used: set[Key] = set()
     called = set()
     to_call = [("", root)]
@@ -37,9 +37,9 @@ def _calls(
     used: set[Key],
     trail: tuple[str, ...],
 ) -> Iterator[tuple[str, str]]:
-    """The (scope, selector) of all references in `value`, through macros; adds these macros to `used`.
+    """The (scope, selector) of all references in `value`, also through macros, which are added to `used`.
 
-    A reference without () is called later, by its receiver in `scope`; one with (), at once in `call_scope`.
+    A reference without () is called later, by its receiver, in `scope`; one with () at once, in `call_scope`.
     """
     for leaf in leaves(value):
         if isinstance(leaf, Reference):

@@ -1,6 +1,6 @@
-"""A configuration as one self-contained gin file, and that file into gin: to disk, and to other processes.
+"""Renders a configuration as one self-contained gin file, for disk and for other processes, and loads that into gin.
 
-The only file that touches gin's state, which belongs to a process: whoever runs the root calls `load` first.
+The only file that touches gin's state, which is global to a process: call `load` before the root. Checks nothing.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,34 +13,35 @@ from trainer.config.configuration import Configuration, Reference, Statement, le
 from trainer.config.parse import read_text
 
 _WHOLE = "# The whole configuration of a run, by full names. It needs no other gin file."
-_USED = "# What the run used: every parameter of every call, defaults too, as far as gin text can say it."
+_USED = "# What the run used: every parameter of every call, defaults included, as far as gin text can express it."
 _WIDTH = 110
 
 
 def text(configuration: Configuration) -> str:
-    """The configuration as a gin file; reading it gives an equal one, without the overridden statements."""
+    """Returns the configuration as a gin file; reading it gives an equal one, without overridden statements."""
     return _render(configuration, _WHOLE)
 
 
 def load(content: str, root: str) -> Callable[..., Any]:
-    """Makes `content`, the text of a checked configuration, gin's only and final one in this process.
+    """Makes `content`, the text of a checked configuration, gin's only and final configuration in this process.
 
     Returns:
-        The function called `root`, which takes from the configuration what its caller does not pass.
+        The function with the full name `root`; it takes parameters that its caller does not pass from the
+        configuration.
     """
     gin.clear_config()
     gin.parse_config(content)
     module = root.rpartition(".")[0]
     names.import_module(module)
-    # Dynamic registration leaves the module's own function as it is: only this one takes from gin.
-    function = gin.external_configurable(names.locate(root), module=module)
+    # Dynamic registration does not replace the function in its module: only the one returned takes values from gin.
+    function: Callable[..., Any] = gin.external_configurable(names.locate(root), module=module)
     gin.finalize()
     return function
 
 
 def operative() -> str:
-    """A gin file of what was used so far in this process, since `load`."""
-    # Read again, because gin invents an alias for every second module of a package.
+    """Returns a gin file of the values that this process has used since `load`."""
+    # Parsed again to get full names, because gin makes up aliases for modules.
     return _render(read_text(gin.operative_config_str(), "the operative configuration"), _USED)
 
 
@@ -73,7 +74,7 @@ def _statement(name: str, value: Any) -> str:
     line = f"{name} = {render(value)}"
     if len(line) <= _WIDTH or not isinstance(value, (list, tuple, dict)):
         return line
-    # One item a line: a list of actions is read by people.
+    # One item per line, so that people can read long lists.
     if isinstance(value, dict):
         items = [f"{render(key)}: {render(item)}" for key, item in value.items()]
     else:

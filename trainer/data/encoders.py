@@ -1,7 +1,7 @@
-"""Encoders: what makes numbers of texts, for trainer.data.sources.text.labelled.
+"""Encoders: they turn texts into numbers, for trainer.data.sources.text.labelled. They read no files.
 
-All but Subwords take a text apart alike, into words of lower case without ASCII's punctuation, and differ in how these
-are numbered.
+All but Subwords split a text in the same way, into lower-case words without ASCII punctuation, and differ in how the
+words are numbered.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.errors import UsageError
+from trainer.base.errors import UsageError
 
 
 class Encoder(Protocol):
@@ -26,16 +26,16 @@ class Encoder(Protocol):
         ...
 
     def vocabulary(self) -> list[str]:
-        """What the numbers it returns stand for, from 0 on; empty, if they are no numbers of words."""
+        """The word of each number, from 0; empty if the numbers do not stand for words."""
         ...
 
 
 class Words:
-    """Words in their order (keras.layers.TextVectorization): int32 [n, length].
+    """Words in order (keras.layers.TextVectorization): int32 [n, length].
 
     Args:
-      size: of the vocabulary, the most frequent words, with padding and the unknown word.
-      length: of a text in words; a longer one is cut, a shorter one padded at its end.
+      size: of the vocabulary: the most frequent words, padding and the unknown word.
+      length: of a text, in words; a longer one is cut, a shorter one padded at its end.
 
     Raises:
       UsageError: an argument is out of range.
@@ -45,22 +45,23 @@ class Words:
         _require("Words", size, 3, length)
         self._layer = keras.layers.TextVectorization(size, standardize=_plain, output_sequence_length=length)
 
-    def fit(self, texts):
+    def fit(self, texts: Sequence[str]) -> None:
         _adapt(self._layer, texts)
 
-    def transform(self, texts):
+    def transform(self, texts: Sequence[str]) -> np.ndarray:
         return _in_parts(self._layer, texts).astype(np.int32)
 
     def vocabulary(self) -> list[str]:
-        """The words by number; '' is padding, '[UNK]' what is not in it."""
-        return self._layer.get_vocabulary()
+        """The words by number; '' is padding, '[UNK]' every word that is not in the vocabulary."""
+        words: list[str] = self._layer.get_vocabulary()
+        return words
 
 
 class Bag:
-    """Which words a text has, whatever their order: float32 [n, size] of 0 and 1.
+    """Bag of words: which words a text contains, float32 [n, size] of 0 and 1.
 
     Args:
-      size: of the vocabulary, the most frequent words, with the unknown word.
+      size: of the vocabulary: the most frequent words, and the unknown word.
 
     Raises:
       UsageError: the size is out of range.
@@ -72,18 +73,20 @@ class Bag:
             size, standardize=_plain, output_mode="multi_hot", pad_to_max_tokens=True
         )
 
-    def fit(self, texts):
+    def fit(self, texts: Sequence[str]) -> None:
         _adapt(self._layer, texts)
 
-    def transform(self, texts):
+    def transform(self, texts: Sequence[str]) -> np.ndarray:
         return _in_parts(self._layer, texts).astype(np.float32)
 
-    def vocabulary(self):
+    def vocabulary(self) -> list[str]:
         return []
 
 
 class HashedBag:
-    """The same without a vocabulary: a word's number is its hash, and some words share one. Learns nothing.
+    """Bag of hashed words, float32 [n, size] of 0 and 1: a word's number is its hash, so some words share one.
+
+    Learns nothing.
 
     Args:
       size: how many numbers there are.
@@ -96,25 +99,25 @@ class HashedBag:
         _require("HashedBag", size, 1)
         self._size = size
 
-    def fit(self, texts):
+    def fit(self, texts: Sequence[str]) -> None:
         pass
 
-    def transform(self, texts):
+    def transform(self, texts: Sequence[str]) -> np.ndarray:
         numbers = _hashes(texts, self._size)
         bag = np.zeros((len(texts), self._size), np.float32)
         bag[numbers.value_rowids().numpy(), numbers.flat_values.numpy()] = 1.0
         return bag
 
-    def vocabulary(self):
+    def vocabulary(self) -> list[str]:
         return []
 
 
 class HashedWords:
-    """Words in their order, each by its hash: int32 [n, length]. Learns nothing.
+    """Hashed words in order: int32 [n, length]. Learns nothing.
 
     Args:
-      size: how many numbers there are, with padding; some words share one.
-      length: of a text in words; a longer one is cut, a shorter one padded at its end.
+      size: how many numbers there are, including padding; some words share one.
+      length: of a text, in words; a longer one is cut, a shorter one padded at its end.
 
     Raises:
       UsageError: an argument is out of range.
@@ -124,25 +127,25 @@ class HashedWords:
         _require("HashedWords", size, 2, length)
         self._size, self._length = size, length
 
-    def fit(self, texts):
+    def fit(self, texts: Sequence[str]) -> None:
         pass
 
-    def transform(self, texts):
+    def transform(self, texts: Sequence[str]) -> np.ndarray:
         numbers = 1 + _hashes(texts, self._size - 1)
-        return numbers.to_tensor(shape=(None, self._length)).numpy().astype(np.int32)
+        return np.asarray(numbers.to_tensor(shape=(None, self._length)).numpy(), np.int32)
 
-    def vocabulary(self):
+    def vocabulary(self) -> list[str]:
         return []
 
 
 class Subwords:
-    """Pieces of words by byte-pair encoding (the package tokenizers): int32 [n, length]; nothing is unknown to it.
+    """Subwords by byte-pair encoding (the package tokenizers): int32 [n, length]; no text is unknown to it.
 
-    Punctuation counts, upper case does not.
+    Punctuation is kept, upper case is not.
 
     Args:
-      size: of the vocabulary, with padding, the unknown piece and 256 bytes, so at least 258.
-      length: of a text in pieces; a longer one is cut, a shorter one padded at its end.
+      size: of the vocabulary, including padding, the unknown subword and 256 bytes, so at least 258.
+      length: of a text, in subwords; a longer one is cut, a shorter one padded at its end.
 
     Raises:
       UsageError: tokenizers is not installed, or an argument is out of range.
@@ -157,17 +160,17 @@ class Subwords:
         self._size, self._length = size, length
         self._tokenizer = tokenizers.ByteLevelBPETokenizer(lowercase=True)
 
-    def fit(self, texts):
+    def fit(self, texts: Sequence[str]) -> None:
         self._tokenizer.train_from_iterator(
             texts, self._size, min_frequency=2, special_tokens=["[PAD]", "[UNK]"], show_progress=False
         )
         self._tokenizer.enable_truncation(self._length)
         self._tokenizer.enable_padding(pad_id=0, pad_token="[PAD]", length=self._length)
 
-    def transform(self, texts):
+    def transform(self, texts: Sequence[str]) -> np.ndarray:
         return np.array([encoded.ids for encoded in self._tokenizer.encode_batch(list(texts))], np.int32)
 
-    def vocabulary(self):
+    def vocabulary(self) -> list[str]:
         return [self._tokenizer.id_to_token(number) for number in range(self._tokenizer.get_vocab_size())]
 
 
@@ -178,9 +181,9 @@ def _require(encoder: str, size: int, least: int, length: int = 1) -> None:
 
 
 def _plain(texts: tf.Tensor) -> tf.Tensor:
-    """Lower case of any script, without ASCII's punctuation: what stands between spaces is a word.
+    """The texts in lower case, without ASCII punctuation; words are separated by spaces.
 
-    Keras's own ('lower_and_strip_punctuation') leaves the upper case of letters that are not ASCII's.
+    Keras's own 'lower_and_strip_punctuation' changes only ASCII letters to lower case.
     """
     return tf.strings.regex_replace(tf.strings.lower(texts, encoding="utf-8"), "[[:punct:]]", "")
 
@@ -188,16 +191,16 @@ def _plain(texts: tf.Tensor) -> tf.Tensor:
 def _adapt(layer: keras.layers.TextVectorization, texts: Sequence[str]) -> None:
     layer.adapt(np.array(texts, object), batch_size=1024)
     if not set(layer.get_vocabulary()) - {"", "[UNK]"}:
-        raise UsageError("no training text has a word in it: see whether they are the texts that are meant")
+        raise UsageError("no training text has a word in it: check that they are the right texts")
 
 
 def _hashes(texts: Sequence[str], size: int) -> tf.RaggedTensor:
-    """Of each text the hashes of its words, int64 in 0..size - 1: equal on every machine."""
+    """The hashes of each text's words, int64 in 0..size - 1, the same on every machine."""
     words = tf.strings.split(_plain(tf.constant(texts, tf.string)))
     return words.with_flat_values(tf.strings.to_hash_bucket_fast(words.flat_values, size))
 
 
-def _in_parts(layer, texts: Sequence[str], size: int = 4096) -> np.ndarray:
+def _in_parts(layer: keras.layers.TextVectorization, texts: Sequence[str], size: int = 4096) -> np.ndarray:
     return np.concatenate(
         [np.asarray(layer(np.array(texts[i : i + size], object))) for i in range(0, len(texts), size)]
     )

@@ -1,15 +1,21 @@
-"""Labels as vectors: keras.utils.to_categorical, for any source."""
+"""Labels as one-hot vectors: keras.utils.to_categorical, for any source. Changes nothing but the labels."""
 
 from collections.abc import Callable
 
 import tensorflow as tf
 
+from trainer.base.errors import UsageError
 from trainer.data.source import Field, Source, Splits
-from trainer.errors import UsageError
 
 
 class OneHot:
-    """A source with one field of whole numbers as vectors: float32 [*shape, classes], 1 at the number, else 0."""
+    """A source with one field of integers replaced by one-hot vectors, float32 [*shape, classes].
+
+    Args:
+      source: the source.
+      field: of whole numbers from 0 to classes - 1.
+      classes: how many there are.
+    """
 
     def __init__(self, source: Source, field: str, classes: int):
         self._source, self._field, self._classes = source, field, classes
@@ -24,16 +30,17 @@ class OneHot:
 
 
 def categorical(data: Callable[[], Splits], classes: int, field: str = "y") -> Splits:
-    """Returns the splits of `data` with the labels one-hot, for losses such as keras.losses.CategoricalCrossentropy.
+    """Returns the splits of `data` with one-hot labels, for losses such as keras.losses.CategoricalCrossentropy.
 
-    Integer labels and a sparse loss compute the same; vectors are for losses that have no sparse form.
+    Integer labels with a sparse loss compute the same; vectors are for losses that have no sparse form.
 
     Args:
-      classes: how many there are, from 0.
+      data: returns the splits to start from.
+      classes: how many there are, numbered from 0.
       field: of the labels, whole numbers.
 
     Raises:
-      UsageError: there is no such field, it holds no whole numbers, or more classes than that.
+      UsageError: there is no such field, it holds no whole numbers, or a label is not in 0..classes - 1.
     """
     splits = data()
     fields = splits.fields()
@@ -49,4 +56,4 @@ def categorical(data: Callable[[], Splits], classes: int, field: str = "y") -> S
     parts = {
         name: OneHot(source, field, classes) for name, source in {"train": splits.train, **splits.held_out()}.items()
     }
-    return Splits.of(parts, splits.notes, splits.ties)
+    return Splits.of(parts, splits.notes, splits.leakage)

@@ -1,24 +1,25 @@
-"""From an order and a source to blocks of batches: what tf.data gathers ahead of the devices.
+"""From an order and a source to blocks of batches, which tf.data reads ahead of the devices.
 
-A block holds the slice of K consecutive global batches that one replica works on, as tensors [K, slots, shard_size,
-...]: slot m of replica r is shard r * slots + m of the global batch. Which example stands where is the order's
-business, how it is read the source's, what is computed with it the step's.
+A block holds one replica's part of K consecutive global batches, as tensors [K, slots, shard_size, …]: slot m of
+replica r is shard r * slots + m of the global batch. The order decides which example is where, the source reads it,
+and the step computes with it.
 """
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from trainer.base.errors import TrainingError, UsageError, of_other_processes
 from trainer.data.order import Order
 from trainer.data.reading import unreadable
 from trainer.data.source import Source
-from trainer.errors import TrainingError, UsageError, of_other_processes
 
-# A block is one host call's work at least, so it should outweigh the call (about 0.2 ms) by far and stay in memory.
+# A host call works on one block at a time, so a block should take much longer than the call itself (about 0.2 ms), and
+# fit into memory.
 _BLOCK_BYTES = 32 << 20
 _BLOCK_STEPS = 64
 _BLOCKS_AHEAD = 2
@@ -27,9 +28,11 @@ RESERVED_FIELDS = ("valid", "id")
 
 
 class Layout(NamedTuple):
-    """How a global batch is cut: into `shards` of equal size, dealt to `replicas` in contiguous parts.
+    """How a global batch is cut: into `shards` microbatches of equal size, dealt to `replicas` in contiguous parts.
 
-    Sizes are rounded up; what exceeds the batch, or the shards, is padding.
+    A shard has its own random numbers and batch statistics, and their number is fixed for the whole run, so the number
+    of replicas does not change the results. Sizes are rounded up; positions beyond the batch, or beyond the shards, are
+    padding.
     """
 
     batch_size: int
@@ -43,6 +46,7 @@ class Layout(NamedTuple):
 
     @property
     def shard_size(self) -> int:
+        """Examples in a shard, padding included."""
         return -(-self.batch_size // self.shards)
 
     def block_steps(self, source: Source) -> int:
@@ -53,7 +57,7 @@ class Layout(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Steps [start, stop) of a block; int32 scalar tensors, so that no new value retraces the step."""
+    """Steps [start, stop) of a block; int32 [] tensors, so that a new value does not retrace the step."""
 
     block: Any
     start: tf.Tensor
@@ -61,11 +65,14 @@ class Segment(NamedTuple):
 
 
 class Batches:
-    """An open input: hands out the next steps, in segments of blocks that were gathered ahead.
+    """An open input: hands out the next steps, in segments of blocks that were read ahead.
 
     Args:
       blocks: returns the next block.
-      wrong: says what is wrong with the examples of the block of this number; None if all can be read.
+      block_steps: steps in a block.
+      first_step: where the input starts.
+      waiting: returns a context that is entered while the caller waits for data.
+      wrong: given the number of a block, says what is wrong with its examples; None if all can be read.
     """
 
     def __init__(
@@ -73,7 +80,7 @@ class Batches:
         blocks: Callable[[], Any],
         block_steps: int,
         first_step: int,
-        waiting: Callable,
+        waiting: Callable[[], contextlib.AbstractContextManager[None]],
         wrong: Callable[[int], str | None],
     ):
         self._blocks, self._block_steps, self._step, self._waiting = blocks, block_steps, first_step, waiting
@@ -81,7 +88,7 @@ class Batches:
         self._block = None
 
     def take(self, steps: int) -> Iterator[Segment]:
-        """Yields segments that hold the next `steps` steps, in order.
+        """Yields segments with the next `steps` steps, in order.
 
         Raises:
           TrainingError: an example cannot be read.
@@ -109,10 +116,17 @@ class Batches:
 
 
 class Input:
-    """A source in an order, laid out for a strategy's replicas.
+    """A source in an order, laid out for the replicas of a strategy.
 
     Args:
-      waiting: a context manager factory, entered while the caller has to wait for data.
+      source: of the examples.
+      order: of the examples.
+      layout: how global batches are cut.
+      strategy: whose local replicas are read for.
+      waiting: returns a context that is entered while the caller waits for data.
+
+    Raises:
+      UsageError: a field has a reserved name.
     """
 
     def __init__(
@@ -121,7 +135,7 @@ class Input:
         order: Order,
         layout: Layout,
         strategy: tf.distribute.Strategy,
-        waiting: Callable = contextlib.nullcontext,
+        waiting: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     ):
         for name in RESERVED_FIELDS:
             if name in source.fields:
@@ -133,10 +147,10 @@ class Input:
         self.block_steps = layout.block_steps(source)
 
     def open(self, first_step: int, stop_step: int | None = None) -> Batches:
-        """Starts reading at `first_step` (an int, O(1)), ahead of the caller.
+        """Starts reading at `first_step`, in O(1), ahead of the caller.
 
-        stop_step: the first step that will not be taken; None: there is no end. What lies behind it is not read: at the
-        end of a run that would keep its sources busy, and a read that hangs would hold up the closing of the input.
+        stop_step: the first step that will not be taken; None: there is no end. Nothing beyond its block is read: at
+        the end of a run that would keep the source busy, and a read that hangs would block the closing of the input.
         """
         first_block = first_step // self.block_steps
         # Consecutive elements go to this process's replicas in turn.
@@ -147,16 +161,16 @@ class Input:
             lambda e: self._read(e // local, tf.gather(self._replicas, e % local)),
             num_parallel_calls=tf.data.AUTOTUNE,
         ).prefetch(_BLOCKS_AHEAD * local)
-        # To close an iterator is to wait for its autotuner, which often misses that it is told to end, sleeping on for
-        # up to as long again as the iterator was open (TensorFlow 2.21): evaluations would take twice their time, and
-        # workers look as if they hung. Without it, AUTOTUNE above stays at what tuning begins with, 16 or all threads.
+        # Closing an iterator waits for its autotuner, which often misses the signal to end and sleeps on for up to as
+        # long as the iterator was open (TensorFlow 2.21): evaluations would take twice their time, and workers would
+        # seem to hang. Without it, AUTOTUNE above stays at its initial value, 16 or all threads.
         options = tf.data.Options()
         options.autotune.enabled = False
         parts = iter(read.with_options(options))
         return Batches(lambda: self._dealt(parts), self.block_steps, first_step, self._waiting, self._wrong)
 
-    def _dealt(self, parts: Iterator) -> Any:
-        """The next block: a part for each of this process's replicas, on its device."""
+    def _dealt(self, parts: Iterator[Mapping[str, tf.Tensor]]) -> Any:
+        """The next block of each of this process's replicas, on its device."""
         strategy, placed = self._strategy, []
         for device in strategy.extended.worker_devices if strategy.num_replicas_in_sync > 1 else [None]:
             part = next(parts)
@@ -175,7 +189,7 @@ class Input:
         return batch | {"valid": tf.cast(valid, tf.float32), "id": ids}
 
     def _located(self, block: tf.Tensor, replica: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The examples of a replica's part of a block, int64 [steps, slots, size], and which of them count."""
+        """The ids of a replica's block, int64 [steps, slots, size], and which of them are valid."""
         steps, slots, size = self.block_steps, self.layout.slots, self.layout.shard_size
         step = (block * steps + tf.range(steps, dtype=tf.int64))[:, None, None]
         shard = (replica * slots + tf.range(slots, dtype=tf.int64))[:, None]
@@ -184,7 +198,7 @@ class Input:
         return ids, valid & (shard < self.layout.shards)
 
     def _wrong(self, block: int) -> str | None:
-        """What is wrong with the examples of a block; None if all can be read. Reads them again, outside of a graph."""
+        """What is wrong with the examples of a block, by reading them outside of a graph; None if all can be read."""
         for replica in range(self.layout.replicas):
             ids, _ = self._located(tf.constant(block, tf.int64), tf.constant(replica, tf.int64))
             if said := unreadable(self.source, tf.reshape(ids, [-1])):

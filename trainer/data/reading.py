@@ -1,13 +1,13 @@
-"""What is wrong with examples that could not be read: the one sentence that tells it."""
+"""What is wrong with examples that could not be read, in one sentence. Reads files only to find that out."""
 
 import re
 
 import tensorflow as tf
 
+from trainer.base.errors import TrainingError
 from trainer.data.source import Source
-from trainer.errors import TrainingError
 
-# What TensorFlow's messages hold beside the sentence: names of operations, and the frames that made them.
+# What TensorFlow's messages contain besides: names of operations, and the frames that made them.
 _NOISE = re.compile(
     r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:[^\]]*\](?: name: )?|^Graph execution error:|^Detected at .*|^  File .*"
     r"|Name: <unknown>, |assertion failed: \[([^\]]*)\]",
@@ -16,12 +16,14 @@ _NOISE = re.compile(
 
 
 def unreadable(source: Source, indices: tf.Tensor, name: str = "the data") -> str | None:
-    """What is wrong with some examples of which one could not be read in a graph; None if all can be read now.
+    """Reads examples again that could not be read in a graph; returns what is wrong, or None if all can be read now.
 
-    Outside of a graph a source knows which of them it reads, and can raise a TrainingError that names the file.
+    Outside of a graph a source knows which example it reads, and can raise a TrainingError that names the file.
 
     Args:
-      name: of a source that does not.
+      source: the source.
+      indices: int64 [n], the examples.
+      name: of the source, for one that raises no TrainingError.
     """
     try:
         source.read(indices)
@@ -33,5 +35,5 @@ def unreadable(source: Source, indices: tf.Tensor, name: str = "the data") -> st
 
 
 def essence(error: tf.errors.OpError) -> str:
-    """The sentence of a TensorFlow error that says what is wrong, without operations and where they were made."""
+    """The part of a TensorFlow error that says what is wrong, without operations and stack frames."""
     return " ".join(_NOISE.sub(r"\1", error.message).split()).rstrip(".")

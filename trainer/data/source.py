@@ -1,4 +1,4 @@
-"""What a data source is: a number of examples, what each consists of, and how to read some of them by index.
+"""The protocol of a data source: its number of examples, their fields, and how to read examples by index.
 
 A source knows nothing of batches, order, epochs or replicas.
 """
@@ -8,15 +8,15 @@ from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
-from trainer.errors import UsageError
+from trainer.base.errors import UsageError
 
 
 class Field(NamedTuple):
     """One named part of an example.
 
     shape: of one example, without a batch dimension.  dtype: a NumPy dtype name.
-    minimum, maximum: over the whole source where that is known (integers that are resident), else None.
-    vocabulary: what the numbers from 0 on stand for, where they stand for words or characters.
+    minimum, maximum: over the whole source, if they are known (of integers in memory, and classes), else None.
+    vocabulary: the word or character of each number, from 0; empty if the numbers stand for something else.
     """
 
     shape: tuple[int, ...]
@@ -30,36 +30,46 @@ class Source(Protocol):
     """Examples that can be read by index, in any order, from inside a graph."""
 
     @property
-    def fields(self) -> Mapping[str, Field]: ...
+    def fields(self) -> Mapping[str, Field]:
+        """The parts of an example, by name."""
+        ...
 
     def __len__(self) -> int: ...
 
     def read(self, indices: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        """Returns the examples `indices` (int64 [n], each in [0, len)), every field as [n, *shape]. Traced once."""
+        """Returns the examples `indices` (int64 [n], each in [0, len)), every field as [n, *shape]. Traced once.
+
+        Raises (outside of a graph):
+          TrainingError: an example cannot be read; names the file, if the source can.
+        """
         ...
 
 
 class Splits(NamedTuple):
-    """The sources of a run: what it trains on, and what it is judged by.
+    """The sources of a run: what it trains on, and what it is evaluated on.
 
-    notes: what a person should know of how they came to be, a line each.
-    ties: why a part of the training examples would be no new ones, if it were held out now, and what to do instead:
-      means and vocabularies were learned of all of them, or they overlap. Empty, if it would.
+    notes: lines for the console on how they were made.
+    leakage: why no training examples may be held out any more (means were computed from all, or examples overlap), and
+      the remedy. Empty: they may.
     """
 
     train: Source
     validation: Source | None = None
     test: Source | None = None
     notes: tuple[str, ...] = ()
-    ties: str = ""
+    leakage: str = ""
 
     @classmethod
-    def of(cls, parts: Mapping[str, Source], notes: tuple[str, ...] = (), ties: str = "") -> "Splits":
-        """From the sources by split."""
-        return cls(parts["train"], parts.get("validation"), parts.get("test"), notes, ties)
+    def of(cls, parts: Mapping[str, Source], notes: tuple[str, ...] = (), leakage: str = "") -> "Splits":
+        """Splits from sources by name: 'train', and 'validation' and 'test' if there are such."""
+        return cls(parts["train"], parts.get("validation"), parts.get("test"), notes, leakage)
 
     def fields(self) -> dict[str, Field]:
-        """The fields of the training data; bounds are those of all splits together."""
+        """The fields of the training data; minimum and maximum are over all splits.
+
+        Raises:
+          UsageError: another split lacks a field, or has it with another shape or dtype.
+        """
         others = self.held_out()
         found = {}
         for name, field in self.train.fields.items():

@@ -1,12 +1,12 @@
-"""Cutting data: what is trained on, and what is held out."""
+"""Cutting data into splits: which examples are trained on, and which are held out. Reads no files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
 
+from trainer.base.errors import UsageError
 from trainer.data.source import Source, Splits
-from trainer.errors import UsageError
 
 
 class Subset:
@@ -25,27 +25,27 @@ class Subset:
     def __len__(self) -> int:
         return self._length
 
-    def read(self, indices: tf.Tensor):
+    def read(self, indices: tf.Tensor) -> Mapping[str, tf.Tensor]:
         return self._source.read(tf.gather(self._indices, indices))
 
 
 def hold_out(data: Callable[[], Splits], validation: float, seed: int = 0) -> Splits:
-    """Returns the splits of `data` with a random part of the training examples as the validation split.
+    """Returns the splits of `data`, with a random part of the training examples as the validation split.
 
     Args:
       data: returns the splits to start from.
       validation: the share of the training examples that is held out, in (0, 1).
-      seed: decides which; deliberately not the run's seed, so that runs with other seeds can be compared.
+      seed: decides which; deliberately not the run's seed, so that runs with different seeds can be compared.
 
     Raises:
-      UsageError: the share is out of range or leaves a split empty, there is a validation split already, or what would
-        be held out is known to the training examples (see Splits.ties).
+      UsageError: the share is out of range or leaves a split empty, there is a validation split already, or no training
+        examples may be held out any more (see Splits.leakage).
     """
     splits = data()
     if splits.validation is not None:
         raise UsageError("hold_out: the data has a validation split already: drop hold_out")
-    if splits.ties:
-        raise UsageError(f"hold_out comes too late for this data: {splits.ties}")
+    if splits.leakage:
+        raise UsageError(f"hold_out comes too late for this data: {splits.leakage}")
     held = round(len(splits.train) * validation)
     if not 0.0 < validation < 1.0 or held in (0, len(splits.train)):
         raise UsageError(
@@ -53,7 +53,7 @@ def hold_out(data: Callable[[], Splits], validation: float, seed: int = 0) -> Sp
             f"choose a share between 0 and 1"
         )
     shuffled = np.random.default_rng(seed).permutation(len(splits.train))
-    # Sorted, because neighbours in a file stay neighbours in memory; the run's own order does the shuffling.
+    # Sorted, so that neighbours in a file are read together; the order of the run does the shuffling.
     return splits._replace(
         train=Subset(splits.train, np.sort(shuffled[held:])),
         validation=Subset(splits.train, np.sort(shuffled[:held])),
@@ -61,9 +61,10 @@ def hold_out(data: Callable[[], Splits], validation: float, seed: int = 0) -> Sp
 
 
 def share(examples: int, test: float = 0.2, validation: float = 0.0, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """Returns the numbers of the examples of each split, each in order: training, validation if there is any, test.
+    """Returns the indices of each split's examples, int64 [n], sorted: training, validation if there is any, test.
 
     Args:
+      examples: how many there are.
       test, validation: the shares of all examples that are held out, in (0, 1); validation may be 0.
       seed: decides which; deliberately not the run's seed.
 
@@ -78,7 +79,7 @@ def share(examples: int, test: float = 0.2, validation: float = 0.0, seed: int =
         )
     if validation and not more:
         raise UsageError(
-            f"share.validation = {validation} of {examples:,} examples is none: choose another share, or 0"
+            f"share.validation = {validation} holds out none of {examples:,} examples: choose another share, or 0"
         )
     mixed = np.random.default_rng(seed).permutation(examples)
     cuts = [mixed[held + more :], mixed[held : held + more], mixed[:held]]
@@ -86,15 +87,18 @@ def share(examples: int, test: float = 0.2, validation: float = 0.0, seed: int =
 
 
 def fold(examples: int, number: int, folds: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The same for k-fold cross-validation: over `folds` numbers each example is held out once.
+    """Returns the indices of training and test examples of one fold of a k-fold cross-validation, sorted.
+
+    Over `folds` consecutive numbers each example is held out once.
 
     Args:
-      number: which fold, from 0; those from `folds` on are a repetition, mixed anew.
+      examples: how many there are.
+      number: which fold, from 0; from `folds` on, another repetition of the cross-validation with another shuffle.
       folds: how many there are.
-      seed: of the mixing; deliberately not the run's seed.
+      seed: of the shuffle; deliberately not the run's seed.
 
     Raises:
-      UsageError: there are not that many examples, or a number is out of range.
+      UsageError: there are fewer examples than folds, or a number is out of range.
     """
     if not 2 <= folds <= examples:
         raise UsageError(f"fold.folds = {folds}: give a number from 2 to the {examples:,} examples there are")

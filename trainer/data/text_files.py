@@ -1,6 +1,6 @@
-"""Text files that others have made, read alike everywhere: UTF-8 with a byte order mark or without, packed (.gz) or
-not; whole, or as columns of a CSV file. What is wrong with one is told with its place. Which values are good for what
-is not known here.
+"""Reads text files: UTF-8, with or without a byte order mark, gzipped (.gz) or not; whole, or as columns of a CSV file.
+
+Errors name the file and the line or byte. What the values mean is up to the callers.
 """
 
 import contextlib
@@ -16,21 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from trainer.errors import UsageError
+from trainer.base.errors import UsageError
 
-# Characters of one value. A value may be a whole text, and csv's own limit is 131,072.
+# Characters in one value. A value may be a whole text, and csv's default limit is 131,072.
 _LONGEST = 2**31 - 1
 
 
 class Misfit(ValueError):
-    """A value that does not fit; row: its place among those that were given."""
+    """A value that does not fit. row: its index among the values given."""
 
     def __init__(self, row: int, message: str):
         super().__init__(message)
         self.row = row
 
 
-# What the rows of a table are usually cut into.
+# The splits that the rows of a table are usually cut into, for two parts and for three.
 _SPLITS = (("train", "test"), ("train", "validation", "test"))
 
 
@@ -38,18 +38,18 @@ _SPLITS = (("train", "test"), ("train", "validation", "test"))
 class Table:
     """Rows of a CSV file.
 
-    path: of the file.  lines: where each row begins in it.  columns: their values by name, as they stand there.
+    path: of the file.  lines: the line at which each row begins, from 1.  columns: the values by column, unchanged.
     """
 
     path: str
     lines: list[int]
-    columns: dict[str, list]
+    columns: dict[str, list[Any]]
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def rows(self, numbers: Sequence[int] | np.ndarray) -> "Table":
-        """Some of the rows, in the order given."""
+        """The rows with these indices, in the order given."""
         columns = {name: [values[i] for i in numbers] for name, values in self.columns.items()}
         return Table(self.path, [self.lines[i] for i in numbers], columns)
 
@@ -59,8 +59,8 @@ class Table:
         """The rows by split.
 
         Args:
-          cut: number of rows -> the numbers of those of each part.
-          splits: what the parts are for, for each number of them that there may be.
+          cut: number of rows -> the indices of each part's rows.
+          splits: the names of the parts, for each number of parts that is allowed.
 
         Raises:
           UsageError: it returned another number of parts.
@@ -72,8 +72,8 @@ class Table:
             raise UsageError(f"cut returned {len(parts)} parts of {self.path}: it must return the rows of {allowed}")
         return {name: self.rows(rows) for name, rows in zip(names, parts, strict=True)}
 
-    def told(self, name: str, function: Callable[[list], Any]) -> Any:
-        """Calls a function with a column's values; a Misfit becomes a UsageError with its file and line."""
+    def told(self, name: str, function: Callable[[list[Any]], Any]) -> Any:
+        """Returns function(values of a column). A Misfit becomes a UsageError that names file, line and column."""
         try:
             return function(self.columns[name])
         except Misfit as misfit:
@@ -81,10 +81,11 @@ class Table:
 
 
 def table(path: str, names: Sequence[str]) -> Table:
-    """Returns the columns of these names of a CSV file whose first line names all there are.
+    """Returns some columns of a CSV file, whose first line names its columns.
 
     Args:
-      path: comma separated, quoted as RFC 4180 has it; ~ is the home folder. Empty lines are passed over.
+      path: a file of comma-separated values, quoted as in RFC 4180; ~ is the home folder. Empty lines are skipped.
+      names: of the columns to return.
 
     Raises:
       UsageError: no such file, or one that cannot be read; not UTF-8, with the byte; no such column, or two of that
@@ -133,13 +134,14 @@ def read(path: str) -> str:
 
 
 def numbers(values: Sequence[str | None], remedy: str = "correct it") -> np.ndarray:
-    """Returns what values say, float64 [n], and each within what float32 holds; NaN for None.
+    """Returns the numbers that texts spell, float64 [n], each within the range of float32; NaN for None.
 
     Args:
-      remedy: what can be done about one that is no such number.
+      values: the texts.
+      remedy: ends the message about a value that does not fit.
 
     Raises:
-      Misfit: a value is no number, or infinite or NaN, or too large.
+      Misfit: a value is not a number, or infinite, NaN or too large.
     """
     found = np.empty(len(values))
     for row, value in enumerate(values):
@@ -182,7 +184,7 @@ def _opened(path: str) -> Iterator[io.BufferedIOBase]:
 
 
 def _lines(path: str, stream: io.BufferedIOBase) -> Iterator[str]:
-    """The lines with their ends. Decoded here, one by one: Python's own reader tells of no byte in the file."""
+    """The lines with their ends. Decoded one by one, because Python's text reader does not say which byte is wrong."""
     before = 0
     for line in stream:
         try:

@@ -1,1 +1,0 @@
-"""Keras models: one short file each. They know nothing of training."""

@@ -1,16 +1,16 @@
-"""Images that are turned, mirrored and zoomed at random while a model is trained: the first layers of such a model."""
+"""Augmentation: the first layers of a model, which rotate, flip and zoom images at random, in training only."""
 
 import keras
 from keras import layers
 
 
 def augmentation(flip: str | None = "horizontal", rotation: float = 0.05, zoom: float = 0.1) -> keras.Model:
-    """Returns a model that changes each image of a batch by itself in training, and nothing in inference.
+    """Returns a model that changes each image of a batch independently in training, and does nothing in inference.
 
     Args:
       flip: 'horizontal', 'vertical', 'horizontal_and_vertical', or None.
-      rotation: the most it is turned, either way, as a share of a full turn.
-      zoom: the most it is made larger or smaller, as a share of its size.
+      rotation: the largest rotation, in either direction, as a share of a full turn.
+      zoom: the largest change of size, in either direction, as a share of the size.
 
     Input images [n, height, width, channels] of any type; output float of the same shape, in the same range.
     """

@@ -1,11 +1,16 @@
-"""The encoder and the decoder of a convolutional variational autoencoder, for images of multiples of 4 pixels."""
+"""Encoder and decoder of a convolutional variational autoencoder; the images' sides are multiples of 4 pixels."""
 
 import keras
 from keras import layers
 
 
 def encoder(latent: int, filters: int = 32) -> keras.Model:
-    """From images [n, height, width, channels] to [n, 2 * latent]: means, and logarithms of variances."""
+    """From images float [n, height, width, channels] to [n, 2 * latent]: means, and logarithms of variances.
+
+    Args:
+      latent: number of latent dimensions.
+      filters: of the first convolution; the second has twice as many.
+    """
     return keras.Sequential([
         layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu"),
         layers.Conv2D(filters * 2, 3, strides=2, padding="same", activation="relu"),
@@ -14,7 +19,13 @@ def encoder(latent: int, filters: int = 32) -> keras.Model:
 
 
 def decoder(latent: int, shape: tuple[int, int, int], filters: int = 32) -> keras.Model:
-    """From [n, latent] to the logits of images [n, height, width, channels]."""
+    """From [n, latent] to the logits of images [n, height, width, channels].
+
+    Args:
+      latent: number of latent dimensions.
+      shape: (height, width, channels) of the images.
+      filters: of the first transposed convolution.
+    """
     height, width, channels = shape
     return keras.Sequential([
         keras.Input((latent,)),

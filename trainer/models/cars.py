@@ -1,15 +1,15 @@
-"""A functional model that is no chain: two inputs, a branch that both share, a shortcut past it, two outputs."""
+"""A functional model with two inputs, a shared branch, a shortcut past it, and two outputs: not a plain sequence."""
 
 import keras
 from keras import layers
 
 
 def cars(measures: int = 4, makes: int = 20, origins: int = 3, width: int = 32) -> keras.Model:
-    """From what a car measures and how it was made, to how far it goes and where it is from.
+    """From a car's measurements and its make to its distance per gallon and its origin.
 
     Args:
-      measures, makes: how many features the two inputs have.
-      origins: how many there are.
+      measures, makes: number of features of the two inputs.
+      origins: number of classes.
       width: of the hidden layers.
 
     Inputs: 'measures' [n, measures], 'make' [n, makes]. Outputs: 'distance' [n, 1], 'origin' logits [n, origins].
@@ -17,7 +17,7 @@ def cars(measures: int = 4, makes: int = 20, origins: int = 3, width: int = 32) 
     size, make = keras.Input((measures,), name="measures"), keras.Input((makes,), name="make")
     both = layers.Concatenate()([layers.Dense(width, activation="relu")(size), layers.Dense(width)(make)])
     hidden = layers.Dense(width, activation="relu")(both)
-    # How far a car goes is nearly a linear function of its measures: the layers need to learn the rest only.
+    # The distance is nearly linear in the measurements, so the hidden layers only need to learn the rest.
     straight, bent = layers.Dense(1, dtype="float32")(size), layers.Dense(1, dtype="float32")(hidden)
     distance = layers.Add(dtype="float32", name="distance")([straight, bent])
     origin = layers.Dense(origins, dtype="float32", name="origin")(layers.Concatenate()([hidden, size]))

@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 
-class CNN(keras.Model):
+class CNN(keras.Model):  # type: ignore[misc]
     """One convolution, one hidden dense layer, logits.
 
     Args:
@@ -24,7 +24,7 @@ class CNN(keras.Model):
         self.hidden = layers.Dense(hidden, activation="relu")
         self.logits = layers.Dense(outputs, dtype="float32")
 
-    def call(self, images):
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
         if len(images.shape) == 3:
             images = images[..., None]
         features = self.convolution(self.rescale(images))

@@ -1,4 +1,4 @@
-"""A convolutional network for images in colour, to be trained from scratch."""
+"""A small convolutional network for colour images, to be trained from scratch."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,16 +13,16 @@ def convnet(
     scale: float = 1 / 255,
     augment: Callable[[], keras.Model] | None = None,
 ) -> keras.Model:
-    """Returns a Sequential model: a block for each of `filters`, their mean over the image, dropout, logits.
+    """Returns a Sequential model: a block for each of `filters`, global average pooling, dropout, logits.
 
-    A block is a 3x3 convolution, BatchNorm, ReLU, and halves height and width.
+    A block is a 3x3 convolution, BatchNorm, ReLU, and 2x2 max pooling.
 
     Args:
       outputs: number of logits.
       filters: of each block's convolution.
-      dropout: share of the means that is dropped in training.
+      dropout: share of the pooled features that is dropped in training.
       scale: the input is multiplied by it; 1/255 for images stored as bytes.
-      augment: makes what changes the images at random in training.
+      augment: makes the augmentation, a model of the first layers; None: none.
 
     Input images [n, height, width, channels] of any type; output float [n, outputs].
     """

@@ -1,4 +1,7 @@
-"""The networks of a DCGAN (Radford et al. 2015, https://arxiv.org/abs/1511.06434); sides are multiples of 4 pixels."""
+"""The networks of a DCGAN (Radford et al. 2015, https://arxiv.org/abs/1511.06434).
+
+The images' sides are multiples of 4 pixels. How the networks are trained is in trainer/tasks/gan.py.
+"""
 
 import keras
 from keras import layers
@@ -8,6 +11,8 @@ def generator(noise: int, shape: tuple[int, int, int], filters: int = 64) -> ker
     """From float [n, noise] to images [n, height, width, channels] in -1..1.
 
     Args:
+      noise: number of random numbers per image.
+      shape: (height, width, channels) of the images.
       filters: of the last hidden layer; those before have twice and four times as many.
     """
     height, width, channels = shape
@@ -25,7 +30,13 @@ def generator(noise: int, shape: tuple[int, int, int], filters: int = 64) -> ker
 
 
 def discriminator(shape: tuple[int, int, int], filters: int = 64, dropout: float = 0.3) -> keras.Model:
-    """From such images to logits [n, 1]: above 0 for images that it takes for real."""
+    """From images [n, height, width, channels] in -1..1 to logits [n, 1], above 0 for real images.
+
+    Args:
+      shape: (height, width, channels) of the images.
+      filters: of the first convolution; the second has twice as many.
+      dropout: share of features that is dropped in training.
+    """
     return keras.Sequential([
         keras.Input(shape),
         layers.Conv2D(filters, 5, strides=2, padding="same"), layers.LeakyReLU(0.2), layers.Dropout(dropout),

@@ -1,8 +1,8 @@
-"""EfficientNet-lite0, a network for images that was made to be small: 4.7 million weights with its top.
+"""EfficientNet-lite0, a small network for images: 4.7 million weights with its classifier.
 
 Tan, Le: EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks (2019); the lite variants (Google,
-2020) leave out squeeze-and-excitation and have ReLU6 for swish. The weights that others have trained are not in here:
-gin/efficientnet_lite0.gin says where a warm start finds them.
+2020) have no squeeze-and-excitation, and ReLU6 instead of swish. Pretrained weights are not included:
+gin/pretrained/efficientnet_lite0.gin tells a warm start where to find them.
 """
 
 import keras
@@ -22,15 +22,15 @@ _STAGES = (
 
 
 def efficientnet_lite0(outputs: int | None = 1000) -> keras.Model:
-    """Returns the network, its weights drawn at random.
+    """Returns the network with random weights.
 
     Its layers are called conv_stem, block0_depthwise_conv … block15_project_conv, conv_head and fc, below NAME.
 
     Args:
-      outputs: number of logits; None: the network without its top.
+      outputs: number of logits; None: without the classifier.
 
-    Input: images of any size, three channels, numbers of any type from 0 to 255. Output: logits float32 [n, outputs];
-    without the top, features [n, height / 32, width / 32, 1280], rounded up.
+    Input: images [n, height, width, 3] of any size and dtype, from 0 to 255. Output: logits float32 [n, outputs];
+    without the classifier, features [n, height / 32, width / 32, 1280], rounded up.
     """
     images = keras.Input((None, None, 3))
     with keras.name_scope(NAME):
@@ -51,8 +51,10 @@ def efficientnet_lite0(outputs: int | None = 1000) -> keras.Model:
     return keras.Model(images, x, name=NAME)
 
 
-def _block(x, name: str, kernel: int, stride: int, expansion: int, channels: int):
-    """An inverted residual: more channels, a convolution within each, fewer channels; added to what came in."""
+def _block(
+    x: keras.KerasTensor, name: str, kernel: int, stride: int, expansion: int, channels: int
+) -> keras.KerasTensor:
+    """An inverted residual block: expand channels, depthwise convolution, project to fewer channels, add the input."""
     came = x
     if expansion > 1:
         x = layers.Conv2D(expansion * x.shape[-1], 1, use_bias=False, name=f"{name}_expand_conv")(x)
@@ -66,5 +68,5 @@ def _block(x, name: str, kernel: int, stride: int, expansion: int, channels: int
     return layers.Add(name=f"{name}_add")([came, x]) if x.shape[-1] == came.shape[-1] and stride == 1 else x
 
 
-def _normalized(x, name: str):
+def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return layers.ReLU(6.0, name=f"{name}_relu")(layers.BatchNormalization(epsilon=1e-3, name=name)(x))

@@ -1,4 +1,4 @@
-"""A multilayer perceptron."""
+"""A multilayer perceptron, as a function that makes a Sequential model."""
 
 from collections.abc import Sequence
 

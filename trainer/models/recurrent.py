@@ -1,6 +1,7 @@
-"""Models of sequences: of numbers, and of words as numbers."""
+"""Models of sequences: of words and characters as numbers, and of time series."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import layers
@@ -17,11 +18,12 @@ def words(
     """From words, int [n, length], to logits [n, outputs].
 
     Args:
-      vocabulary: how many words there are; 0 is padding.
+      vocabulary: number of words; 0 is padding.
       width: of a word's vector.
       body: makes the layers between, from [n, length, width] to [n, features].
-      dropout: before the logits.
-      mask: whether padding is masked; convolutions know no masks.
+      outputs: number of logits.
+      dropout: share of features that is dropped before the logits.
+      mask: whether padding is masked; convolutions do not support masks.
     """
     return keras.Sequential([
         layers.Embedding(vocabulary, width, mask_zero=mask, name="embedding"), *body(), layers.Dropout(dropout),
@@ -30,7 +32,14 @@ def words(
 
 
 def characters(vocabulary: int, width: int = 32, units: int = 256, dropout: float = 0.0) -> keras.Model:
-    """From characters, int [n, times], to the logits of the one after each, [n, times, vocabulary]: one LSTM."""
+    """From characters, int [n, times], to the logits of each next character, [n, times, vocabulary]: one LSTM.
+
+    Args:
+      vocabulary: number of characters.
+      width: of a character's vector.
+      units: of the LSTM.
+      dropout: share of the LSTM's outputs that is dropped.
+    """
     return keras.Sequential([
         layers.Embedding(vocabulary, width), layers.LSTM(units, return_sequences=True), layers.Dropout(dropout),
         layers.Dense(vocabulary, dtype="float32"),
@@ -38,10 +47,15 @@ def characters(vocabulary: int, width: int = 32, units: int = 256, dropout: floa
 
 
 def series(times: int, features: int, target: int, body: Callable[[], list[keras.Layer]]) -> keras.Model:
-    """From a window of a series, float [n, times, features], to one number [n, 1].
+    """From a window of a time series, float [n, times, features], to a prediction [n, 1].
 
-    What is learned is how the feature `target` changes from its last value on, from the last values and what the body
-    makes of all; before the first step the forecast is that nothing changes.
+    The model predicts the change of the feature `target` since its last value, from the features' last values and the
+    output of the body. It starts from predicting no change.
+
+    Args:
+      times, features: shape of a window.
+      target: index of the feature to predict.
+      body: makes the layers from [n, times, features] to [n, k].
     """
     window = keras.Input((times, features))
     last = window[:, -1]
@@ -53,16 +67,28 @@ def series(times: int, features: int, target: int, body: Callable[[], list[keras
 
 
 def recurrent(
-    layer: Callable = layers.GRU, units: int = 32, bidirectional: bool = False, dropout: float = 0.0,
+    layer: Callable[..., keras.Layer] = layers.GRU, units: int = 32, bidirectional: bool = False, dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
 ) -> list[keras.Layer]:  # fmt: skip
-    """One recurrent layer: layers.SimpleRNN, LSTM or GRU; its last output is what it says of a sequence."""
+    """One recurrent layer, which returns its last output: from [n, times, k] to [n, units], or [n, 2 * units].
+
+    Args:
+      layer: layers.SimpleRNN, LSTM or GRU.
+      units: of the layer.
+      bidirectional: whether there is another one that reads backwards.
+      dropout, recurrent_dropout: of the layer.
+    """
     made = layer(units, dropout=dropout, recurrent_dropout=recurrent_dropout)
     return [layers.Bidirectional(made) if bidirectional else made]
 
 
 def convolutional(filters: int = 64, size: int = 7) -> list[keras.Layer]:
-    """Two convolutions in time, and the largest value of each filter."""
+    """Two convolutions over time with pooling, then the maximum of each filter: from [n, times, k] to [n, filters].
+
+    Args:
+      filters: of each convolution.
+      size: of each convolution, in time steps.
+    """
     return [
         layers.Conv1D(filters, size, activation="relu"), layers.MaxPooling1D(3),
         layers.Conv1D(filters, size, activation="relu"), layers.GlobalMaxPooling1D(),
@@ -70,25 +96,25 @@ def convolutional(filters: int = 64, size: int = 7) -> list[keras.Layer]:
 
 
 def mean() -> list[keras.Layer]:
-    """The mean of the words, whatever their order; padding does not count."""
+    """The mean of the words' vectors, without padding: from [n, length, k] to [n, k]."""
     return [MaskedMean()]
 
 
-class MaskedMean(layers.Layer):
-    """From [n, length, features] to [n, features]: the mean over what is not masked; zeros, if all of it is.
+class MaskedMean(layers.Layer):  # type: ignore[misc]
+    """From [n, length, features] to [n, features]: the mean without masked positions; zeros if all are masked.
 
-    keras.layers.GlobalAveragePooling1D divides by zero there.
+    keras.layers.GlobalAveragePooling1D divides by zero if all are masked.
     """
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any):
         super().__init__(**options)
         self.supports_masking = True
 
-    def call(self, sequences, mask=None):
+    def call(self, sequences: keras.KerasTensor, mask: keras.KerasTensor | None = None) -> keras.KerasTensor:
         if mask is None:
             return keras.ops.mean(sequences, axis=1)
         kept = keras.ops.expand_dims(keras.ops.cast(mask, sequences.dtype), -1)
         return keras.ops.sum(sequences * kept, axis=1) / keras.ops.maximum(keras.ops.sum(kept, axis=1), 1.0)
 
-    def compute_mask(self, sequences, mask=None):
+    def compute_mask(self, sequences: keras.KerasTensor, mask: keras.KerasTensor | None = None) -> None:
         return None

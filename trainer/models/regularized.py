@@ -1,4 +1,4 @@
-"""A multilayer perceptron with what keeps a model from learning its training examples by heart."""
+"""A multilayer perceptron with regularisation: L1, L2, batch normalisation and dropout."""
 
 from collections.abc import Sequence
 
@@ -20,8 +20,8 @@ def regularized(
     Args:
       hidden: widths of the hidden layers.
       outputs: number of logits.
-      l1, l2: what the sum of the absolute values of the hidden layers' weights, and of their squares, adds to the loss.
-      batch_normalization: whether there is any.
+      l1, l2: weights in the loss of the sums of absolute values, and of squares, of the hidden layers' kernels.
+      batch_normalization: whether the hidden layers have it.
       dropout: share of each hidden layer's units that is dropped in training.
       scale: the input is multiplied by it; 1/255 for images stored as bytes.
 

@@ -1,24 +1,24 @@
-"""A network that comes as a TensorFlow SavedModel, as hubs of models give them: what hub.KerasLayer was for."""
+"""A network from a TensorFlow SavedModel, as model hubs provide them, like hub.KerasLayer. Downloads nothing."""
 
 import keras
 import tensorflow as tf
 from keras import layers
 
-from trainer.errors import UsageError
+from trainer.base.errors import UsageError
 
 
 def saved_model(path: str, endpoint: str = "serve", training_endpoint: str | None = None) -> keras.Model:
-    """Returns the network with the weights that are saved with it (keras.layers.TFSMLayer).
+    """Returns the network with its saved weights (keras.layers.TFSMLayer).
 
-    It serves for the features of trainer.features.stored. It can be trained further on one replica alone: the program
-    that is saved knows nothing of others. And it is a program: never load one that you do not trust.
+    Useful for the features of trainer.pretrained.stored_features.stored. It can be trained only on one replica, since
+    the saved program does not know of others. And it is a program: never load one that you do not trust.
 
     Args:
-      path: its folder.
-      endpoint: which of its functions; 'serve' is what keras.Model.export writes, others often have 'serving_default'.
-      training_endpoint: which one in training; None: the same, and what differs in training, like dropout, is left out.
+      path: the SavedModel's folder.
+      endpoint: name of the function to call; keras.Model.export writes 'serve', others often have 'serving_default'.
+      training_endpoint: the function to call in training; None: the same, without what training adds, like dropout.
 
-    Input and output: one tensor each, [n, …], as the function has them.
+    Input and output: one tensor each, [n, …], as in the function.
 
     Raises:
       UsageError: there is no such function, it has several inputs or outputs, or there are several replicas.
@@ -26,7 +26,7 @@ def saved_model(path: str, endpoint: str = "serve", training_endpoint: str | Non
     if tf.distribute.has_strategy():
         raise UsageError(
             f"the SavedModel {path} cannot be part of a model on several replicas: compute its features once with "
-            f"trainer.features.stored, or use --strategy=default"
+            f"trainer.pretrained.stored_features.stored, or use --strategy=default"
         )
     if not tf.saved_model.contains_saved_model(path):
         raise UsageError(f"saved_model.path = '{path}': this is no folder of a SavedModel")

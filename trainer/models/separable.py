@@ -1,4 +1,4 @@
-"""A convolutional network of separable convolutions: each channel by itself, then all channels of one pixel."""
+"""A network of separable convolutions: over the pixels of each channel, then over the channels of each pixel."""
 
 import keras
 from keras import layers
@@ -7,16 +7,16 @@ from keras import layers
 def separable(
     filters: int = 32, outputs: int = 10, scale: float = 1.0, shape: tuple[int, int, int] = (28, 28, 1)
 ) -> keras.Model:
-    """Returns a Sequential model with a ninth of the multiplications of one of plain convolutions; logits.
+    """Returns a Sequential model with a ninth of the multiplications of plain convolutions.
 
-    The first convolution strides over every second pixel, the second keeps the image's size and is followed by pooling,
-    the third has no padding.
+    The first convolution has a stride of 2, the second keeps the image's size and is followed by pooling, the third has
+    no padding.
 
     Args:
       filters: of the first convolution; the others have twice and four times as many.
       outputs: number of logits.
       scale: the input is multiplied by it; 1/255 for images stored as bytes.
-      shape: height, width and channels of an image; one of a single channel may lack it.
+      shape: (height, width, channels) of an image; the data may lack a single channel's dimension.
 
     Input images [n, height, width] or [n, height, width, channels] of any type; output float [n, outputs].
     """

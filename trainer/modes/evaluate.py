@@ -3,18 +3,15 @@
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from trainer import atomic
-from trainer.errors import UsageError
-from trainer.state import TrainState
-
-if TYPE_CHECKING:
-    from trainer.experiment import Experiment
+from trainer.base.errors import UsageError
+from trainer.modes.records import Experiment
+from trainer.modes.state import TrainState
+from trainer.storage import atomic
 
 
-def run(experiment: "Experiment") -> int:
-    """Prints losses and metrics of each split; `--output=FILE` also writes them there, as JSON."""
+def run(experiment: Experiment) -> int:
+    """Prints losses and metrics of each split; `--output=FILE.json` also writes them there, as JSON."""
     output = experiment.invocation.options.get("output")
     if output:
         output = writable(output, ".json")
@@ -30,7 +27,7 @@ def run(experiment: "Experiment") -> int:
 
 
 def writable(output: str | Path, suffix: str) -> Path:
-    """The file that --output names; raises UsageError if it cannot be one, or its name does not end with `suffix`."""
+    """The file that --output names. Raises UsageError if it cannot be written, or does not end with `suffix`."""
     path = Path(output).expanduser()
     if path.suffix != suffix:
         raise UsageError(f"--output={output}: name a file that ends with {suffix}")
@@ -39,16 +36,16 @@ def writable(output: str | Path, suffix: str) -> Path:
     return path
 
 
-def restore(experiment: "Experiment") -> int:
-    """Puts the newest checkpoint in place, and returns its step.
+def restore(experiment: Experiment) -> int:
+    """Loads the newest checkpoint, and returns its step.
 
     Raises:
-      UsageError: there is none, or it is of a different model.
+      UsageError: there is no checkpoint, or it is of a different model.
     """
-    if experiment.books.saved is None:
+    if experiment.resumption.saved is None:
         raise UsageError(
             f"--run_dir={experiment.invocation.directory.path} holds no checkpoint: train there first, "
             f"or name the directory of a run that has trained"
         )
-    TrainState(experiment.step).assign(experiment.books.saved.values)
-    return experiment.books.saved.step
+    TrainState(experiment.device_loop.state).assign(experiment.resumption.saved.values)
+    return experiment.resumption.saved.step

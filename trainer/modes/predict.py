@@ -1,36 +1,39 @@
-"""--mode=predict: writes what the newest checkpoint puts out for every example of an input."""
+"""--mode=predict: writes the outputs of the newest checkpoint for every example of an input. Trains nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer import atomic, pictures
+from trainer.base.errors import UsageError, building
 from trainer.data.source import Source
 from trainer.data.sources.arrays import Arrays, load_npz
-from trainer.errors import UsageError, building
 from trainer.modes.evaluate import restore, writable
+from trainer.modes.records import Experiment
+from trainer.observe import pictures
+from trainer.storage import atomic
 
-if TYPE_CHECKING:
-    from trainer.experiment import Experiment
-
-# Examples that the task is given to show.
+# Number of examples that the task's `samples` is given.
 _SHOWN = 16
 
 
-def run(experiment: "Experiment") -> int:
-    """Writes an .npz file with one array an output, one row an example, in the input's order.
+def run(experiment: Experiment) -> int:
+    """Writes an .npz file with one array per output, [examples, …], in the input's order.
 
     `--input=FILE.npz` holds an array for each field the task reads; without it the test split is predicted (validation
-    if there is no other). `--output` defaults to RUN_DIR/predictions.npz. What the task has to show of held-out
-    examples stands beside it as PNG and text files, in a folder of its name: RUN_DIR/predictions.
+    if there is no other). `--output` defaults to RUN_DIR/predictions.npz. If the task implements Showing, its images
+    and texts of held-out examples go to a folder of the same name, RUN_DIR/predictions, as PNG and text files.
+
+    Raises:
+      UsageError: input or output cannot be used, or there is no checkpoint.
     """
     options, directory = experiment.invocation.options, experiment.invocation.directory
     output = writable(options["output"], ".npz") if options.get("output") else directory.path / "predictions.npz"
     shown_in = output.with_suffix("")
     if shown_in.is_file():
-        raise UsageError(f"--output={output}: what there is to show goes to a folder {shown_in}, which is a file")
+        raise UsageError(
+            f"--output={output}: images and texts go to a folder {shown_in}, but that is a file: choose another name"
+        )
     source = _source(experiment, options.get("input"))
     step = restore(experiment)
     with building("predictions"):
@@ -58,14 +61,14 @@ def _show(folder: Path, shown: Mapping[str, np.ndarray]) -> Path:
     return folder
 
 
-def _source(experiment: "Experiment", path: str | None) -> Source:
+def _source(experiment: Experiment, path: str | None) -> Source:
     if path is None:
-        held_out = experiment.splits.held_out()
+        held_out = experiment.examples.splits.held_out()
         if not held_out:
             raise UsageError("the data has no held-out split: name what to predict with --input=FILE.npz")
         return held_out.get("test") or next(iter(held_out.values()))
     arrays = load_npz(path)
-    fields = experiment.splits.train.fields
+    fields = experiment.examples.splits.train.fields
     for name in arrays.keys() & fields.keys():
         array, field = arrays[name], fields[name]
         if array.shape[1:] != field.shape or not np.can_cast(array.dtype, field.dtype, "same_kind"):
@@ -87,5 +90,5 @@ def _source(experiment: "Experiment", path: str | None) -> Source:
     return Arrays({name: array for name, array in arrays.items() if name in fields}, name=path)
 
 
-def _listed(names) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in sorted(names))

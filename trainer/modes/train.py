@@ -1,121 +1,128 @@
-"""--mode=train: trains from where the run stands to its end, or until somebody asks it to stop."""
+"""--mode=train: trains from where the run stands to its end, or until a stop request. The loop itself is in loop/."""
 
 import importlib.metadata
 import platform
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from trainer import strategies
-from trainer.actions.action import Action, Context
+from trainer.actions.action import Action, Attempt, Context, Training
+from trainer.base.errors import UsageError
 from trainer.data.pipeline import Input
-from trainer.errors import UsageError
-from trainer.loop import Controller
-from trainer.reports import Reporter
-from trainer.requests import Reason
-from trainer.state import TrainState
-from trainer.summaries import NoSummaries, Summaries
-
-if TYPE_CHECKING:
-    from trainer.experiment import Experiment
+from trainer.distributed import strategies
+from trainer.lifecycle.stop_requests import StopReason
+from trainer.loop.controller import Controller
+from trainer.loop.reporter import Reporter
+from trainer.modes.records import Experiment
+from trainer.modes.state import TrainState
+from trainer.observe.summaries import NoSummaries, Summaries
 
 
-def run(experiment: "Experiment") -> int:
-    """Trains; returns 0, or what a shell expects of a process that a signal ended."""
-    attempt = Attempt(experiment)
+def run(experiment: Experiment) -> int:
+    """Trains; returns the exit status: 0, or the StopReason's number (128 + N for signal N)."""
+    attempt = TrainAttempt(experiment)
     if attempt.nothing_left():
         return 0
     controller = Controller(
-        experiment.step,
+        experiment.device_loop,
         attempt.input,
         attempt.reporter,
         attempt.actions,
-        attempt.ledger,
-        experiment.order.steps_per_epoch,
-        experiment.steps_per_loop,
+        attempt.goodput,
+        experiment.examples.order.steps_per_epoch,
+        experiment.length.steps_per_loop,
     )
     attempt.begin()
     try:
-        step = controller.train(attempt.first_step, experiment.total_steps)
+        step = controller.train(attempt.first_step, experiment.length.total_steps)
         attempt.end(step)
     finally:
         attempt.close()
-        experiment.books.checkpoints.finish()
+        experiment.resumption.checkpoints.finish()
     return attempt.reason
 
 
-class Attempt:
-    """One attempt at a run: restores, and keeps the books around the loop. Writes nothing before `begin`.
+class TrainAttempt:
+    """One attempt at a run: restores, saves and reports around the loop. Writes nothing before `begin`.
 
     Raises:
-      UsageError: the checkpoint is of another model.
+      UsageError: the checkpoint is of another model, or the actions do not fit together.
     """
 
-    def __init__(self, experiment: "Experiment"):
+    def __init__(self, experiment: Experiment):
         self._experiment, self._invocation = experiment, experiment.invocation
-        self._directory, self._console = experiment.books.directory, experiment.invocation.console
-        self.ledger, self._requests = experiment.invocation.ledger, experiment.invocation.requests
-        self._before, self._attempt = experiment.books.before, experiment.books.attempt
-        self.reason = Reason.NONE
-        self._summaries = (Summaries if experiment.ranks.first else NoSummaries)(self._directory.tensorboard)
-        context = Context(
-            total_steps=experiment.total_steps,
-            steps_per_epoch=experiment.order.steps_per_epoch,
-            evaluator=experiment.evaluator,
-            summaries=self._summaries,
-            console=self._console,
-            ledger=self.ledger,
-            save=self.save,
-            save_failed=experiment.books.checkpoints.failed,
-            should_stop=lambda: bool(self._requests.pending),
-            ranks=experiment.ranks,
-            attempt=self._attempt,
-            poison=experiment.step.poison,
-            scale_learning_rate=experiment.step.scale_learning_rate,
-            release=experiment.step.release,
-            parts=experiment.step.parts,
-            fields=experiment.splits.train.fields,
-        )
+        self._resumption, self._directory = experiment.resumption, experiment.resumption.directory
+        self._console, self.goodput = experiment.invocation.console, experiment.invocation.goodput
+        self.reason = StopReason.NONE
+        first = experiment.replicas.ranks.first
+        self._summaries = (Summaries if first else NoSummaries)(self._directory.tensorboard)
+        context = self._context()
         self.actions = sorted((make(context) for make in experiment.actions), key=lambda action: action.turn)
         _require_measured(self.actions)
-        self._state = TrainState(experiment.step, self.actions)
-        saved = experiment.books.saved
+        self._state = TrainState(experiment.device_loop.state, self.actions)
+        saved = self._resumption.saved
         self.first_step = saved.step if saved else 0
         if saved:
             self._state.assign(saved.values)
-        journal, self._repeated = self._directory.read_journal(), self._before.get("repeated_steps", 0)
+        previous = self._resumption.previous_report
+        journal, self._repeated = self._directory.read_journal(), previous.get("repeated_steps", 0)
         if journal:
-            self.ledger.go_on(journal, saved.notes["goodput"] if saved else {})
+            self.goodput.go_on(journal, saved.notes["goodput"] if saved else {})
             self._repeated += max(0, journal["step"] - self.first_step)
         self.reporter = Reporter(
-            experiment.step,
-            experiment.order,
-            self.ledger,
-            experiment.total_steps,
+            experiment.device_loop,
+            experiment.examples.order,
+            self.goodput,
+            experiment.length.total_steps,
             self.first_step,
-            self._requests,
-            experiment.ranks,
+            self._invocation.stop_requests,
+            experiment.replicas.ranks,
         )
-        known = self._before.get("metrics", {}).items()
+        known = previous.get("metrics", {}).items()
         self.reporter.evaluation |= {
             name: value for name, value in known if value is not None
         }  # null: it was not finite
         self.input = Input(
-            experiment.splits.train,
-            experiment.order,
-            experiment.layout,
-            experiment.strategy,
-            waiting=lambda: self.ledger.spend("data"),
+            experiment.examples.splits.train,
+            experiment.examples.order,
+            experiment.examples.layout,
+            experiment.replicas.strategy,
+            waiting=lambda: self.goodput.spend("data"),
+        )
+
+    def _context(self) -> Context:
+        experiment, device_loop = self._experiment, self._experiment.device_loop
+        return Context(
+            experiment.length.total_steps,
+            experiment.examples.order.steps_per_epoch,
+            experiment.evaluator,
+            self._summaries,
+            self._console,
+            self.goodput,
+            Attempt(
+                self._resumption.attempt,
+                experiment.replicas.ranks,
+                self.save,
+                self._resumption.checkpoints.failed,
+                should_stop=lambda: bool(self._invocation.stop_requests.pending),
+            ),
+            Training(
+                device_loop.state.parts,
+                experiment.examples.splits.train.fields,
+                device_loop.train_step.inject_nan,
+                device_loop.state.scale_learning_rate,
+                device_loop.unfreeze,
+            ),
         )
 
     def nothing_left(self) -> bool:
-        """Whether an earlier attempt finished as much as is asked for; says so."""
-        before = self._before
-        # A run may have finished before its last step; what came after a checkpoint that was lost is to be done again.
+        """Whether an earlier attempt has already done all that is asked for; if so, prints that."""
+        before = self._resumption.previous_report
+        # A run may finish before its last step (early stopping). Steps after the newest checkpoint are done again.
         complete = before.get("status") == "finished" and self.first_step >= before["step"]
-        if not complete or self._experiment.total_steps > max(before["total_steps"], self.first_step):
+        if not complete or self._experiment.length.total_steps > max(before["total_steps"], self.first_step):
             return False
         self._console.say(
             f"this run is finished, at step {self.first_step:,}; to go on, raise its epochs or steps; "
@@ -125,58 +132,63 @@ class Attempt:
         return True
 
     def begin(self) -> None:
-        """Takes the directory, writes down what is about to happen, and says it.
+        """Takes the directory, writes the run's first files, and prints what is about to happen. A collective.
 
         Raises:
-          UsageError: the directory is another process's, or was while this one started.
+          UsageError: another process trains in the directory, or did while this one started; or ranks do not share it.
+          TrainingError: a value of the state differs between ranks.
         """
-        experiment, saved = self._experiment, self._experiment.books.saved
+        experiment, resumption = self._experiment, self._resumption
         self._directory.acquire()
-        # What was restored, and the number of this attempt, were read before the lock was held.
-        if experiment.ranks.first and self._directory.read_report() != self._before:
+        # The checkpoint and the number of this attempt were read before the lock was held.
+        if experiment.replicas.ranks.first and self._directory.read_report() != resumption.previous_report:
             raise UsageError(
                 f"--run_dir={self._directory.path} was trained in by another process while this one started: "
                 f"run the same command again"
             )
-        self._directory.claim(self._attempt)
+        self._directory.claim(resumption.attempt)
         self._require_shared()
-        self._state.require_equal(experiment.ranks)
-        experiment.books.checkpoints.clean()
-        if experiment.ranks.first:
-            experiment.keep()
-        self._directory.write("config.gin", self._invocation.config)
-        self._directory.write("operative_config.gin", self._invocation.operative())
-        self._summaries.rewind(saved.notes["event_files"] if saved else [])
-        if saved is None:
-            self._summaries.text("config.gin", self._invocation.config)
-            self._summaries.graph(experiment.evaluator.graph(experiment.splits.train.fields))
+        self._state.require_equal(experiment.replicas.ranks)
+        resumption.checkpoints.clean()
+        if experiment.replicas.ranks.first:
+            experiment.examples.keep()
+        configuration = self._invocation.configuration
+        self._directory.write("config.gin", configuration.gin_text)
+        self._directory.write("operative_config.gin", configuration.operative())
+        self._summaries.rewind(resumption.saved.notes["event_files"] if resumption.saved else [])
+        if resumption.saved is None:
+            self._summaries.text("config.gin", configuration.gin_text)
+            self._summaries.graph(experiment.evaluator.graph(experiment.examples.splits.train.fields))
         self._directory.write_report(self._report("running", self.first_step))
-        self.ledger.keep_journal(self._write_journal)
-        self.ledger.write_entry()
-        splits = {"train": experiment.splits.train, **experiment.splits.held_out()}
+        self.goodput.keep_journal(self._write_journal)
+        self.goodput.write_entry()
+        self._say_what_begins()
+        self._invocation.setup.begun()
+        self._invocation.setup.watch(experiment.device_loop.train_step.collective_wait.count)
+        self.goodput.switch("other")
+
+    def _say_what_begins(self) -> None:
+        experiment, saved, fact = self._experiment, self._resumption.saved, self._console.fact
+        examples, parts = experiment.examples, experiment.device_loop.state.parts
+        splits = {"train": examples.splits.train, **examples.splits.held_out()}
         sizes = ", ".join(f"{name} {len(source):,}" for name, source in splits.items())
-        resumed = f"; goes on from step {saved.step:,}, attempt {self._attempt}" if saved else ""
-        weights = sum(tf.size(v.value).numpy() for o in experiment.step.parts.objectives for v in o.variables)
-        self._console.fact("run", f"{self._directory.path}{resumed}")
-        self._console.fact("devices", strategies.describe(experiment.strategy))
-        self._console.fact("data", f"{sizes} examples")
-        for note in experiment.notes:
-            self._console.fact("", note)
-        self._console.fact(
-            "model",
-            f"{weights:,} trained weights, {experiment.layout.shards} shard(s) of "
-            f"{experiment.layout.shard_size} examples a step",
-        )
-        self._console.fact("steps", f"{experiment.total_steps:,}, {experiment.order.steps_per_epoch:,} an epoch")
-        self._invocation.begun()
-        self._invocation.watch(experiment.step.arrivals.count)
-        self.ledger.switch("other")
+        resumed = f"; goes on from step {saved.step:,}, attempt {self._resumption.attempt}" if saved else ""
+        weights = sum(tf.size(v.value).numpy() for o in parts.objectives for v in o.variables)
+        layout = examples.layout
+        fact("run", f"{self._directory.path}{resumed}")
+        fact("devices", strategies.describe(experiment.replicas.strategy))
+        fact("data", f"{sizes} examples")
+        for note in examples.notes:
+            fact("", note)
+        fact("model", f"{weights:,} trained weights, {layout.shards} shard(s) of {layout.shard_size} examples per step")
+        fact("steps", f"{experiment.length.total_steps:,}, {examples.order.steps_per_epoch:,} per epoch")
+        fact("actions", f"in this order: {', '.join(action.name for action in self.actions)}")
 
     def _require_shared(self) -> None:
-        """Raises UsageError if this directory is not one and the same on all ranks. A collective."""
-        ranks = self._experiment.ranks
-        ranks.any(False)  # the first has claimed it by now
-        seen = ranks.gather([self._directory.is_claimed(self._attempt)])[:, 0]
+        """Raises UsageError if the ranks do not see one and the same directory. A collective."""
+        ranks = self._experiment.replicas.ranks
+        ranks.any(False)  # a barrier: rank 0 has claimed the directory after it
+        seen = ranks.gather([self._directory.is_claimed(self._resumption.attempt)])[:, 0]
         if not seen.all():
             blind = ", ".join(map(str, np.flatnonzero(seen == 0)))
             raise UsageError(
@@ -186,29 +198,31 @@ class Attempt:
 
     def save(self, step: int) -> None:
         """Saves the state as of `step`, and the report with it. A collective."""
-        with self.ledger.spend("checkpoint"):
+        with self.goodput.spend("checkpoint"):
             notes = {
-                "examples": self._experiment.order.examples,
-                "held_out": {name: len(source) for name, source in self._experiment.splits.held_out().items()},
-                "shards": self._experiment.layout.shards,
-                "xla": self._experiment.step.xla,
+                "examples": self._experiment.examples.order.examples,
+                "held_out": {name: len(source) for name, source in self._experiment.examples.splits.held_out().items()},
+                "shards": self._experiment.examples.layout.shards,
+                "xla": self._experiment.device_loop.xla,
                 "event_files": self._summaries.commit(),
-                "goodput": self.ledger.seconds(),
+                "goodput": self.goodput.seconds(),
             }
             report = self._report("running", step)
-            self._experiment.books.checkpoints.save(
+            self._resumption.checkpoints.save(
                 step, self._state.read(), notes, committed=lambda: self._directory.write_report(report)
             )
 
     def end(self, step: int) -> None:
-        """Saves once more, waits until all is on disk, and says how it went. A collective."""
-        self.reason = Reason(int(self._experiment.ranks.largest([self._requests.pending])[0]))
+        """Saves once more, waits until everything is on disk, and prints how the run ended. A collective."""
+        self.reason = StopReason(
+            int(self._experiment.replicas.ranks.largest([self._invocation.stop_requests.pending])[0])
+        )
         self.save(step)
-        with self.ledger.spend("checkpoint"):
-            self._experiment.books.checkpoints.wait()
-        self.ledger.write_entry()
+        with self.goodput.spend("checkpoint"):
+            self._resumption.checkpoints.wait()
+        self.goodput.write_entry()
         self._directory.write_report(self._report("stopped" if self.reason else "finished", step))
-        self._directory.write("operative_config.gin", self._invocation.operative())
+        self._directory.write("operative_config.gin", self._invocation.configuration.operative())
         self._console.close()
         if self.reason:
             self._console.say(
@@ -220,7 +234,7 @@ class Attempt:
         self._say_where()
 
     def close(self) -> None:
-        """Lets go of what is open; also after a failure."""
+        """Closes console, actions and event files; called after a failure, too."""
         self._console.close()
         for action in self.actions:
             action.close()
@@ -235,27 +249,27 @@ class Attempt:
         self._console.fact("watch", f"tensorboard --logdir {self._directory.tensorboard}")
 
     def _report(self, status: str, step: int) -> dict[str, Any]:
-        """What report.json holds."""
-        rate = self.reporter.examples_per_second or self._before.get("examples_per_second", 0.0)
+        """The contents of report.json."""
+        rate = self.reporter.examples_per_second or self._resumption.previous_report.get("examples_per_second", 0.0)
         packages = ("convoy-train", "tensorflow", "keras", "numpy")
         return {
             "status": status,
             "step": step,
-            "total_steps": self._experiment.total_steps,
-            "examples_seen": self._experiment.order.examples_before(step),
+            "total_steps": self._experiment.length.total_steps,
+            "examples_seen": self._experiment.examples.order.examples_before(step),
             "metrics": self.reporter.metrics(),
             "examples_per_second": round(rate, 1),
-            "num_replicas": self._experiment.strategy.num_replicas_in_sync,
-            "attempts": self._attempt,
+            "num_replicas": self._experiment.replicas.strategy.num_replicas_in_sync,
+            "attempts": self._resumption.attempt,
             "repeated_steps": self._repeated,
-            "goodput": {kind: round(seconds, 3) for kind, seconds in self.ledger.seconds().items()},
-            "input_digest": f"{int(self._experiment.step.digest.numpy()) % (1 << 64):016x}",
+            "goodput": {kind: round(seconds, 3) for kind, seconds in self.goodput.seconds().items()},
+            "input_digest": f"{int(self._experiment.device_loop.state.counters.digest.numpy()) % (1 << 64):016x}",
             "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         }
 
 
 def _require_measured(actions: Sequence[Action]) -> None:
-    """Raises UsageError if an action waits for a value that no other one finds."""
+    """Raises UsageError if an action monitors a split that no action evaluates."""
     measured = {action.measures for action in actions} - {None}
     for action in actions:
         if action.monitors and (split := action.monitors.partition("/")[0]) not in measured:

@@ -1,37 +1,43 @@
-"""Deep dreams (Mordvintsev, Olah and Tyka 2015,
-https://research.google/blog/inceptionism-going-deeper-into-neural-networks): a photo shows more and more of what a
-network sees in it.
+"""DeepDream: changes a photo to show more and more of what a network sees in it. The network is not trained.
+
+Mordvintsev, Olah and Tyka 2015, https://research.google/blog/inceptionism-going-deeper-into-neural-networks.
 """
 
 from collections.abc import Callable, Mapping
 
+import keras
 import tensorflow as tf
 
-from trainer.errors import UsageError
+from trainer.base.errors import UsageError
+from trainer.data.source import Field
 from trainer.tasks.picture import Picture, shifted
+from trainer.tasks.protocol import Batch, Parts
 
 
 class DeepDream(Picture):
     """Maximises the mean square of the activations of some layers.
 
-    The same is asked for at several sizes of the picture at once ("octaves"), so that small and large things appear.
-    The usual program works through the sizes one after another. Here they are terms of one loss: every step is the same
-    program on the same variable, can be the last or the first after a restart, and the loss means the same throughout.
+    The activations are taken at several sizes of the image ("octaves"), so that small and large patterns appear. The
+    usual program works through the sizes one after another. Here they are terms of one loss: every step runs the same
+    graph on the same variable, so a run can stop after any step, and the loss means the same throughout.
 
     Args:
       model, optimizer: see Picture.
       layers: layer -> its weight.
-      octaves: at how many sizes.
+      octaves: number of sizes.
       ratio: of one size to the next.
-      jitter: the picture is shifted by up to so many pixels, at random, so that no pattern settles in the network's
-        grid.
+      jitter: the image is shifted at random by up to this many pixels, so that patterns do not align with the network's
+        strides.
       x: the field of the photo.
+
+    Raises:
+      UsageError: an argument is out of range.
     """
 
     def __init__(
         self,
-        model: Callable,
-        optimizer: Callable,
+        model: Callable[[], keras.Model],
+        optimizer: Callable[[], keras.optimizers.Optimizer],
         layers: Mapping[str, float],
         octaves: int = 3,
         ratio: float = 1.4,
@@ -46,7 +52,7 @@ class DeepDream(Picture):
             )
         self._weights, self._octaves, self._ratio, self._jitter = layers, octaves, ratio, jitter
 
-    def build(self, fields):
+    def build(self, fields: Mapping[str, Field]) -> Parts:
         parts = super().build(fields)
         height, width, _ = self.change.shape
         if min(height, width) <= self._jitter:
@@ -60,7 +66,7 @@ class DeepDream(Picture):
             raise UsageError(f"DeepDream.octaves = {self._octaves} leaves nothing of {height} x {width}: lower it")
         return parts
 
-    def judge(self, images, batch, seed):
+    def judge(self, images: tf.Tensor, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
         images, values = shifted(images, seed, self._jitter), 0.0
         for size in self._sizes:
             found = self.activations(tf.image.resize(images, size, antialias=True))

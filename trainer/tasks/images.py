@@ -1,13 +1,13 @@
-"""What tasks need of the images in their data."""
+"""Checks of the images in a task's data. Reads no images."""
 
 from collections.abc import Mapping, Sequence
 
+from trainer.base.errors import UsageError
 from trainer.data.source import Field
-from trainer.errors import UsageError
 
 
 def require_photos(fields: Mapping[str, Field], names: Sequence[str]) -> None:
-    """Raises UsageError unless there are such fields, and they are colour images."""
+    """Raises UsageError unless these fields exist and are colour images, [height, width, 3]."""
     if not names:
         raise UsageError("the task needs at least one field of colour images: name it")
     for name in names:
@@ -16,10 +16,10 @@ def require_photos(fields: Mapping[str, Field], names: Sequence[str]) -> None:
 
 
 def shape_of_bytes(fields: Mapping[str, Field], name: str) -> tuple[int, int, int]:
-    """The (height, width, channels) of images of bytes; a field [height, width] has one channel.
+    """The (height, width, channels) of a field of uint8 images; a field [height, width] has one channel.
 
     Raises:
-      UsageError: there is no such field.
+      UsageError: there is no such field, or it has another shape or dtype.
     """
     if name not in fields or len(fields[name].shape) not in (2, 3) or fields[name].dtype != "uint8":
         raise UsageError(

@@ -1,30 +1,37 @@
-"""A model with several outputs, each with a target, a loss and metrics of its own, trained together."""
+"""A model with several outputs, each with its own target, loss and metrics, trained together by one optimizer."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
-from trainer.errors import UsageError
+from trainer.base.errors import UsageError
+from trainer.data.source import Field
 from trainer.tasks import targets
-from trainer.tasks.protocol import Loss, Objective, Parts, penalties
+from trainer.tasks.protocol import Batch, Loss, Objective, Parts, penalties
 
 
 class Head:
-    """What one output is judged by.
+    """The target, loss and metrics of one output.
 
     Args:
-      target: the field that it is to predict.
+      target: the field that the output predicts.
       loss: class of a Keras loss, such as keras.losses.MeanSquaredError.
       weight: of this loss in the sum that is minimised.
-      metrics: make Keras metrics of (target, output).
+      metrics: make the Keras metrics of (target, output).
     """
 
-    def __init__(self, target: str, loss: Callable, weight: float = 1.0, metrics: Sequence[Callable] = ()):
+    def __init__(
+        self,
+        target: str,
+        loss: Callable[..., keras.losses.Loss],
+        weight: float = 1.0,
+        metrics: Sequence[Callable[[], keras.metrics.Metric]] = (),
+    ):
         self.target, self.loss, self.weight, self.metrics = target, loss(reduction="none"), weight, metrics
 
-    def losses(self, batch, output) -> tf.Tensor:
-        """The loss of each example, float32 [n]: the mean over what an output has besides its examples."""
+    def losses(self, batch: Batch, output: tf.Tensor) -> tf.Tensor:
+        """The loss of each example, float32 [n]: the mean over all other dimensions of the output."""
         values = tf.cast(self.loss(batch[self.target], tf.cast(output, tf.float32)), tf.float32)
         return tf.reduce_mean(tf.reshape(values, (tf.shape(values)[0], -1)), axis=1)
 
@@ -33,10 +40,13 @@ class MultiOutput:
     """Minimises the weighted sum of the losses of a model's outputs.
 
     Args:
-      model: makes a model from a dict of the inputs to a dict of outputs [n, ...].
-      inputs: the fields that it is given.
-      heads: by the names of the outputs; each makes a Head.
+      model: makes a model from a dict of inputs to a dict of outputs [n, …].
+      inputs: the fields that are its inputs.
+      heads: output -> makes its Head.
       optimizer: makes the Keras optimizer.
+
+    Raises:
+      UsageError: `heads` is empty.
     """
 
     def __init__(
@@ -44,15 +54,15 @@ class MultiOutput:
         model: Callable[[], keras.Model],
         inputs: Sequence[str],
         heads: Mapping[str, Callable[[], Head]],
-        optimizer: Callable,
+        optimizer: Callable[[], keras.optimizers.Optimizer],
     ):
         self._make_model, self._make_optimizer, self._inputs = model, optimizer, list(inputs)
         if not heads:
-            raise UsageError("MultiOutput.heads is empty: name what each output is judged by")
+            raise UsageError("MultiOutput.heads is empty: give a Head for each output of the model")
         self._heads = {name: make() for name, make in heads.items()}
-        self._names: dict[str, list[str]] = {}  # of each output's metrics, once they were made
+        self._names: dict[str, list[str]] = {}  # of each output's metrics, once they have been made
 
-    def build(self, fields):
+    def build(self, fields: Mapping[str, Field]) -> Parts:
         for name in (*self._inputs, *(head.target for head in self._heads.values())):
             if name not in fields:
                 raise UsageError(f"the task uses the field '{name}'; the data has: {', '.join(sorted(fields))}")
@@ -65,32 +75,35 @@ class MultiOutput:
             targets.require_fit(head.target, fields[head.target], found[name].shape, head.loss)
         return Parts([Objective("loss", self.model.trainable_variables, self._make_optimizer())], {"model": self.model})
 
-    def losses(self, batch, seed):
+    def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], Mapping[str, tf.Tensor]]:
         outputs = self.model({name: batch[name] for name in self._inputs}, training=True)
         return self._sum(batch, outputs), outputs
 
-    def _sum(self, batch, outputs):
+    def _sum(self, batch: Batch, outputs: Mapping[str, tf.Tensor]) -> Mapping[str, Loss]:
         values = tf.add_n([head.weight * head.losses(batch, outputs[name]) for name, head in self._heads.items()])
         return {"loss": Loss(values * batch["valid"], batch["valid"], penalties(self.model))}
 
-    def outputs(self, batch):
-        """The model's own, by name."""
-        return self.model({name: batch[name] for name in self._inputs}, training=False)
+    def outputs(self, batch: Batch) -> Mapping[str, tf.Tensor]:
+        """The model's outputs by name."""
+        found: Mapping[str, tf.Tensor] = self.model({name: batch[name] for name in self._inputs}, training=False)
+        return found
 
-    def evaluate(self, batch, outputs):
+    def evaluate(self, batch: Batch, outputs: Mapping[str, tf.Tensor]) -> Mapping[str, Loss]:
         return self._sum(batch, outputs)
 
-    def metrics(self):
-        """OUTPUT/loss, not weighted, and OUTPUT/METRIC."""
+    def metrics(self) -> Mapping[str, keras.metrics.Metric]:
+        """'OUTPUT/loss', unweighted, and 'OUTPUT/METRIC'."""
         found: dict[str, keras.metrics.Metric] = {}
         for name, head in self._heads.items():
             made = [keras.metrics.Mean("loss"), *(make() for make in head.metrics)]
-            # Keras numbers those that it has named before; in an evaluation they are to be called as in training.
+            # Keras appends numbers to names that it has used before; evaluation must have the same names as training.
             names = self._names.setdefault(name, targets.named(made, f"Head.metrics of '{name}'"))
             found |= {f"{name}/{each}": metric for each, metric in zip(names, made, strict=True)}
         return found
 
-    def update(self, metrics, batch, outputs):
+    def update(
+        self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: Mapping[str, tf.Tensor]
+    ) -> None:
         for name, head in self._heads.items():
             loss, *others = (metrics[f"{name}/{each}"] for each in self._names[name])
             loss.update_state(head.losses(batch, outputs[name]), sample_weight=batch["valid"])

@@ -1,9 +1,9 @@
-"""The contract between a task and the step: what a task is asked for, and what it answers with.
+"""The contract between a task and the step: which methods a task has, and what they return. Implements none.
 
 A batch is a dict of tensors with a leading dimension n, among them 'valid' float32 [n] (0 marks padding) and 'id'
-int64 [n]. A task sees one shard of the global batch at a time and must not care how large it is: a loss that is
-divided by the batch size, or random numbers that do not come from `seed`, make the result depend on the number of
-replicas. `--mode=check` finds both.
+int64 [n]. A task sees one shard of the global batch at a time, and its results must not depend on the shard's size: a
+loss divided by the batch size, or random numbers that do not come from `seed`, make them depend on the number of
+shards and replicas. `--mode=check` finds both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,16 @@ import tensorflow as tf
 
 from trainer.data.source import Field
 
+# A part of a batch: tensors by field. Leading dimensions: of a shard [n, …], of a block [K, slots, n, …].
+Batch = Mapping[str, tf.Tensor]
+
 
 class Loss(NamedTuple):
-    """A loss in additive form; minimised is sum(values) / sum(counts) + shared, sums over the global batch, float32.
+    """A loss in additive form, float32: sum(values) / sum(counts) + shared, with sums over the global batch.
 
-    values [n]: what each example adds, weights already applied, summed over its tokens.
-    counts [n]: what each adds to the divisor: 1, or its number of tokens; 0 for padding.
-    shared []:  what is no example's: L2, total variation.
+    values [n]: the loss of each example, weighted, and summed over its tokens; 0 for padding.
+    counts [n]: what each example adds to the divisor: 1, or its number of tokens; 0 for padding.
+    shared []:  terms that belong to no example: L2, total variation.
     """
 
     values: tf.Tensor
@@ -29,17 +32,17 @@ class Loss(NamedTuple):
 
 
 def penalties(*models: keras.Model) -> tf.Tensor | float:
-    """What regularisers add to a loss, float32 []: its `shared`. To be asked for after the models were called."""
+    """The sum of the models' regularisation losses, float32 [], for Loss.shared. Call it after the models."""
     found = [tf.cast(loss, tf.float32) for model in models for loss in model.losses]
     return tf.add_n(found) if found else 0.0
 
 
 class Objective(NamedTuple):
-    """One quantity to minimise, and the variables that are moved to do so.
+    """A loss to minimise, and the variables that are trained for it.
 
-    name: key into what `losses` returns.  variables: disjoint between objectives.  optimizer: Keras's, unbuilt; its own
-    clipping, accumulation, averaging and loss scaling must be off, since the step does all of these.
-    every: the objective is stepped at each step that is a multiple of it.
+    name: its key in what `losses` returns.  variables: disjoint between objectives.  optimizer: a Keras optimizer, not
+    yet built; its own clipping, accumulation, averaging and loss scaling must be off, since the step does all of these.
+    every: the optimizer runs at steps that are multiples of it, counted from 0.
     """
 
     name: str
@@ -49,10 +52,10 @@ class Objective(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What a task is made of.
+    """What a task builds.
 
-    models: by the names they have in checkpoints; random seeds and moving statistics are found in here.
-    variables: trained or kept outside of any model (an image).
+    models: by their names in checkpoints; random seeds and moving statistics are looked for in these.
+    variables: those that are in no model (an image), by their names in checkpoints.
     """
 
     objectives: Sequence[Objective]
@@ -61,47 +64,47 @@ class Parts(NamedTuple):
 
 
 class Task(Protocol):
-    """One instance per process. `build` runs once, eagerly, within the strategy's scope; the rest is traced."""
+    """A task; one instance per process. `build` runs once, eagerly, within strategy.scope(); the rest is traced."""
 
     def build(self, fields: Mapping[str, Field]) -> Parts:
-        """Makes models, variables and optimizers for these fields. Raises UsageError if they do not fit."""
+        """Makes models, variables and optimizers for data with these fields. Raises UsageError if they do not fit."""
         ...
 
-    def losses(self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor) -> tuple[Mapping[str, Loss], Any]:
-        """The training losses by objective, and the outputs that metrics are computed from.
+    def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], Any]:
+        """Returns the training losses by objective, and the outputs that `update` computes metrics from.
 
-        seed: int32[2], unique to (step, shard); all randomness outside of Keras layers must come from it.
+        seed: int32 [2], unique to (step, shard); all random numbers outside of Keras layers must come from it.
         """
         ...
 
-    def outputs(self, batch: Mapping[str, tf.Tensor]) -> Any:
-        """Inference: a tensor or a dict of tensors, each [n, ...]; what `predict` writes."""
+    def outputs(self, batch: Batch) -> Any:
+        """Inference: returns a tensor or a dict of tensors, each [n, …]; --mode=predict writes them."""
         ...
 
-    def evaluate(self, batch: Mapping[str, tf.Tensor], outputs: Any) -> Mapping[str, Loss]:
-        """The losses of an evaluation, from inference outputs."""
+    def evaluate(self, batch: Batch, outputs: Any) -> Mapping[str, Loss]:
+        """Returns the losses of an evaluation by name, computed from the outputs of inference."""
         ...
 
     def metrics(self) -> Mapping[str, keras.metrics.Metric]:
-        """New metrics by name; called once for training and once for evaluation, within scope."""
+        """Returns new metrics by name; called once for training and once for evaluation, within strategy.scope()."""
         ...
 
-    def update(self, metrics: Mapping[str, keras.metrics.Metric], batch: Mapping[str, tf.Tensor], outputs: Any) -> None:
-        """Updates the metrics, weighted by batch['valid']."""
+    def update(self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: Any) -> None:
+        """Updates the metrics, weighted by batch['valid'], with the outputs of `losses` or of inference."""
         ...
 
 
 @runtime_checkable
 class Showing(Protocol):
-    """What a task is besides, if there is something of it to look at."""
+    """A task that has images or texts to show."""
 
-    def samples(self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        """What the action Show shows; called while it is traced.
+    def samples(self, batch: Batch, seed: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        """Returns what the action Show and --mode=predict show. Traced.
 
         Returns 'images/NAME' [n, height, width, channels], uint8 or in 0..1, and 'text/NAME' [n], strings.
 
         Args:
-          batch: the first examples that are held out.
-          seed: int32[2], always the same.
+          batch: the first held-out examples.
+          seed: int32 [2], always the same.
         """
         ...

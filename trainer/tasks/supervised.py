@@ -1,36 +1,37 @@
 """The common case, with no task code: a Keras model, a loss and metrics named in gin.
 
-Any model with one input and one output (or a dict of fields as input) and any per-example Keras loss. Two outputs or
-two objectives are a task of their own.
+Any model with one input (or a dict of fields) and one output, and any per-example Keras loss. Several outputs are
+multi_output.py's; two objectives need a task of their own.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
+from trainer.base import private_keras
+from trainer.base.errors import UsageError
 from trainer.data.source import Field
-from trainer.errors import UsageError
 from trainer.tasks import targets
-from trainer.tasks.protocol import Loss, Objective, Parts, penalties
+from trainer.tasks.protocol import Batch, Loss, Objective, Parts, penalties
 
 
 class _Masked(NamedTuple):
-    """Outputs and the mask that Keras keeps as an attribute, which the outputs of a tf.function lose."""
+    """Outputs and their mask, which Keras keeps as an attribute that the outputs of a tf.function lose."""
 
     outputs: tf.Tensor
     mask: tf.Tensor
 
 
 def _masked(outputs: tf.Tensor) -> tf.Tensor | _Masked:
-    mask = getattr(outputs, "_keras_mask", None)
+    mask = private_keras.mask_of(outputs)
     return outputs if mask is None else _Masked(outputs, mask)
 
 
 def _unmasked(outputs: tf.Tensor | _Masked) -> tuple[tf.Tensor, tf.Tensor | None]:
-    return outputs if isinstance(outputs, _Masked) else (outputs, getattr(outputs, "_keras_mask", None))
+    return outputs if isinstance(outputs, _Masked) else (outputs, private_keras.mask_of(outputs))
 
 
 class Supervised:
@@ -38,23 +39,27 @@ class Supervised:
 
     Args:
       model: makes the Keras model; it need not be built.
-      loss: a class of keras.losses, or a function (y_true, y_pred) -> [n] or [n, tokens …].
+      loss: a class of keras.losses, or a function (y_true, y_pred) -> [n] or [n, tokens, …].
       optimizer: makes the Keras optimizer.
-      metrics: make Keras metrics; in reports each has its Keras name.
-      x: the field the model is fed with; a list of names feeds it a dict.
-      y: the field it is compared with; equal to `x` for an autoencoder.
-      weight: a field of weights, one an example. As in Keras, weights scale the losses and not the divisor.
-      class_weight: class -> weight, for integer targets; of training alone, as in Keras. The penalties of regularisers
-        are part of the loss in training and evaluation.
+      metrics: make the Keras metrics; reports use their Keras names.
+      x: the field that is the model's input; a list of fields becomes a dict.
+      y: the field of the target; equal to `x` for an autoencoder.
+      weight: a field of weights, one per example. As in Keras, weights scale the losses and not the divisor.
+      class_weight: class -> weight, for integer targets; in training only, as in Keras.
 
-    Sequences: where the model's output carries a Keras mask, or the loss has more than one value an example, a token
-    is what counts, and masked tokens do not.
+    Regularisation losses are part of the loss in training and in evaluation.
+
+    Sequences: if the output has a Keras mask, or the loss has more than one value per example, the loss is the mean
+    over tokens, without masked ones.
+
+    Raises:
+      UsageError: `loss` sums over the batch.
     """
 
     def __init__(
         self,
         model: Callable[[], keras.Model],
-        loss: Callable,
+        loss: Callable[..., Any],
         optimizer: Callable[[], keras.optimizers.Optimizer],
         metrics: Sequence[Callable[[], keras.metrics.Metric]] = (),
         x: str | list[str] = "x",
@@ -63,14 +68,14 @@ class Supervised:
         class_weight: dict[int, float] | None = None,
     ):
         self._make_model, self._make_optimizer, self._make_metrics = model, optimizer, metrics
-        self._loss: Callable = loss(reduction="none") if isinstance(loss, type) else loss
+        self._loss: Callable[..., tf.Tensor] = loss(reduction="none") if isinstance(loss, type) else loss
         if getattr(self._loss, "reduction", None) not in (None, "none"):
             raise UsageError(
                 f"Supervised.loss is a {type(loss).__name__} that adds up a batch by itself: name its class instead, "
                 f"in gin without the ()"
             )
         self._x, self._y, self._weight, self._class_weight = x, y, weight, class_weight
-        self._names: list[str] = []  # of the metrics, once they were made
+        self._names: list[str] = []  # of the metrics, once they have been made
 
     def build(self, fields: Mapping[str, Field]) -> Parts:
         used = [self._x] if isinstance(self._x, str) else self._x
@@ -81,7 +86,7 @@ class Supervised:
         self.model = self._make_model()
         if not callable(self.model):
             raise UsageError(f"Supervised.model made {self.model!r} and no Keras model: does its function return it?")
-        # Words by their last number, which a layers.Embedding with room for fewer refuses here, and not while training.
+        # Called with the largest word number, so that a layers.Embedding that is too small fails here, not in training.
         largest = {name: max(len(fields[name].vocabulary) - 1, 0) for name in used}
         example = {
             name: tf.fill((1, *fields[name].shape), tf.cast(n, fields[name].dtype)) for name, n in largest.items()
@@ -94,26 +99,26 @@ class Supervised:
         return Parts([objective], {"model": self.model})
 
     def _require_one_number(self, fields: Mapping[str, Field]) -> None:
-        """Where more than one number an example would be broadcast against the examples."""
+        """Raises UsageError where more than one number per example would be broadcast against the examples."""
         for name, purpose in ((self._weight, "weight"), (self._class_weight and self._y, "class_weight")):
             if name and math.prod(fields[name].shape) != 1:
                 raise UsageError(
-                    f"Supervised.{purpose} needs one number an example, but '{name}' has shape "
+                    f"Supervised.{purpose} needs one number per example, but '{name}' has shape "
                     f"{list(fields[name].shape)}: use another field, or a task of your own"
                 )
 
-    def _input(self, batch):
+    def _input(self, batch: Batch) -> tf.Tensor | dict[str, tf.Tensor]:
         return batch[self._x] if isinstance(self._x, str) else {name: batch[name] for name in self._x}
 
-    def _tokens(self, batch, outputs):
-        """The losses [n, tokens] (tokens 1 for plain examples) and which of them count, both float32."""
+    def _tokens(self, batch: Batch, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The losses [n, tokens], and 1 for those that count, else 0; float32. tokens is 1 for plain examples."""
         values = tf.cast(self._loss(batch[self._y], outputs), tf.float32)
         values = tf.reshape(values, (tf.shape(values)[0], -1))
         outputs, mask = _unmasked(outputs)
         kept = tf.ones_like(values) if mask is None else tf.reshape(tf.cast(mask, tf.float32), tf.shape(values))
         return values * kept, kept * batch["valid"][:, None]
 
-    def _class_weights(self, batch):
+    def _class_weights(self, batch: Batch) -> tf.Tensor | float:
         weight = 1.0
         if self._class_weight:
             classes, weights = list(self._class_weight), list(self._class_weight.values())
@@ -122,7 +127,7 @@ class Supervised:
             weight = tf.where(found, tf.reduce_sum(tf.where(match, tf.constant(weights, tf.float32), 0.0), axis=1), 1.0)
         return weight
 
-    def _additive(self, batch, outputs, weight) -> Mapping[str, Loss]:
+    def _additive(self, batch: Batch, outputs: tf.Tensor, weight: tf.Tensor | float) -> Mapping[str, Loss]:
         values, counts = self._tokens(batch, outputs)
         weight = weight * batch["valid"]
         if self._weight:
@@ -130,23 +135,23 @@ class Supervised:
         values, counts = tf.reduce_sum(values, axis=1) * weight, tf.reduce_sum(counts, axis=1)
         return {"loss": Loss(values, counts, penalties(self.model))}
 
-    def losses(self, batch, seed):
+    def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], tf.Tensor | _Masked]:
         outputs = self.model(self._input(batch), training=True)
         return self._additive(batch, outputs, self._class_weights(batch)), _masked(outputs)
 
-    def outputs(self, batch):
+    def outputs(self, batch: Batch) -> tf.Tensor:
         return self.model(self._input(batch), training=False)
 
-    def evaluate(self, batch, outputs):
+    def evaluate(self, batch: Batch, outputs: tf.Tensor) -> Mapping[str, Loss]:
         return self._additive(batch, outputs, 1.0)
 
-    def metrics(self):
+    def metrics(self) -> Mapping[str, keras.metrics.Metric]:
         made = [make() for make in self._make_metrics]
-        # Keras numbers those that it has named before; in an evaluation they are to be called as in training.
+        # Keras appends numbers to names that it has used before; evaluation must have the same names as training.
         self._names = self._names or targets.named(made, "Supervised.metrics")
         return dict(zip(self._names, made, strict=True))
 
-    def update(self, metrics, batch, outputs):
+    def update(self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: tf.Tensor | _Masked) -> None:
         weight = batch["valid"]
         outputs, mask = _unmasked(outputs)
         if mask is not None:

@@ -1,13 +1,14 @@
-"""Whether targets fit what a model puts out: Keras would broadcast, or read beyond an end, and train on nonsense."""
+"""Checks that targets fit a model's output: Keras would broadcast, or read out of bounds, and train on nonsense."""
 
 import inspect
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from trainer.base.errors import UsageError
 from trainer.data.source import Field
-from trainer.errors import UsageError
 
 # Keras's losses that compare a target with an output of the same shape.
 _ELEMENTWISE = (
@@ -17,23 +18,24 @@ _ELEMENTWISE = (
 ).split()
 
 
-def require_fit(name: str, target: Field, output: tf.TensorShape, loss: Callable) -> None:
+def require_fit(name: str, target: Field, output: tf.TensorShape, loss: Callable[..., Any]) -> None:
     """Raises UsageError unless a loss can compare a target with an output of this shape.
 
     Args:
       name: of the target's field.
-      output: of the model, with a batch dimension.
-      loss: a keras.losses.Loss, or a function (y_true, y_pred).
+      target: the field.
+      output: shape of the model's output, with a batch dimension.
+      loss: a keras.losses.Loss, or a function (y_true, y_pred); of unknown losses nothing is checked.
     """
     sparse = _is_sparse(loss)
     if sparse:
         _require_classes(name, target, output[-1])
-    if sparse or type(loss).__name__ in _ELEMENTWISE:  # what another loss compares is its own business
+    if sparse or type(loss).__name__ in _ELEMENTWISE:  # of other losses it is not known what they compare
         _require_shape(name, target, list(output[1:]), list(output[1:-1]) if sparse else list(output[1:]))
 
 
 def named(metrics: Sequence[keras.metrics.Metric], whose: str) -> list[str]:
-    """The names of metrics. Raises UsageError if two have one; `whose` is the knob that lists them."""
+    """The names of metrics. Raises UsageError if two are equal; `whose` names the parameter, for the message."""
     names = [metric.name for metric in metrics]
     for name in names:
         if names.count(name) > 1:
@@ -41,13 +43,13 @@ def named(metrics: Sequence[keras.metrics.Metric], whose: str) -> list[str]:
     return names
 
 
-def _is_sparse(loss: Callable) -> bool:
+def _is_sparse(loss: Callable[..., Any]) -> bool:
     of_class = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
     return of_class or inspect.unwrap(loss) is keras.losses.sparse_categorical_crossentropy
 
 
 def _require_classes(name: str, target: Field, classes: int) -> None:
-    """Out of range, sparse cross-entropy gives NaN on one device and reads wild memory on another."""
+    """For classes out of range sparse cross-entropy gives NaN on one device, and reads out of bounds on another."""
     if target.minimum is None or target.maximum is None:
         return
     if target.minimum < 0 or target.maximum >= classes:
@@ -58,10 +60,10 @@ def _require_classes(name: str, target: Field, classes: int) -> None:
 
 
 def _require_shape(name: str, target: Field, output: list[int], wanted: list[int]) -> None:
-    # Of tokens, Keras would take the mean over those of an example.
+    # A wrong number of tokens would not be noticed: Keras takes the mean over an example's tokens.
     single = len(wanted) == 1 and [*target.shape, 1] == wanted
     if list(target.shape) not in (wanted, [*wanted, 1]) and not single:
         raise UsageError(
-            f"the target '{name}' has shape {list(target.shape)} an example, but the model's output "
+            f"the target '{name}' has shape {list(target.shape)} per example, but the model's output "
             f"{output} needs {wanted}: correct the data, the model or the loss"
         )

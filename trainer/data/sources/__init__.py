@@ -1,1 +1,0 @@
-"""Data sources: one file each for what data comes as."""

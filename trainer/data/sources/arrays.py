@@ -1,7 +1,7 @@
 """Arrays that fit into memory: NumPy arrays, .npz and .npy files, of any rank.
 
-A batch is one gather. Values stay in the type they have (images as uint8), because memory traffic, not arithmetic,
-is what a small model waits for; models rescale. Nothing here downloads.
+A batch is one gather. Values keep their dtype (images as uint8), because a small model is limited by memory traffic and
+not by arithmetic; models rescale. Nothing here downloads.
 """
 
 import math
@@ -9,30 +9,34 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
+from trainer.base.errors import UsageError
 from trainer.data.reading import essence, unreadable
 from trainer.data.source import Field, Source, Splits
-from trainer.errors import UsageError
 
-# What NumPy and TensorFlow both hold, as NumPy calls it.
+# The dtypes of numbers that both NumPy and TensorFlow have, by NumPy's names.
 DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split())
-# Of data that is decoded once, when it is opened; more would take the memory of what is trained.
+# Data up to this size is decoded once, when it is opened, and held in memory; more would take it from the model.
 RESIDENT_BYTES = 1 << 30
+# The types that a user's own loader may return.
+Data = Source | Mapping[str, np.ndarray] | tuple[np.ndarray, np.ndarray]
 
 
 class Arrays:
     """A source made of arrays of equal length.
 
     Args:
-      arrays: name -> array [N, ...]; rank 2 are vectors, 3 sequences, 4 images, 5 video.
+      arrays: field -> array [n, …].
       check_finite: refuse NaN and infinity in floating-point fields.
-      name: what messages call this source.
+      name: of this source, for messages.
 
     Raises:
-      UsageError: no examples, unequal lengths, a type TensorFlow cannot hold, or a value that is not finite.
+      UsageError: no examples, unequal lengths, a dtype not in DTYPES, or a value that is not finite.
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], check_finite: bool = False, name: str = "the data"):
@@ -55,7 +59,7 @@ class Arrays:
         if check_finite:
             self._require_finite(name)
         self.fields = {key: _field(array) for key, array in self._arrays.items()}
-        # Made once, on the host: an array that was captured as a NumPy constant would be copied into every graph.
+        # Made once, on the host: a graph that captures a NumPy array copies it.
         with tf.device("CPU:0"):
             self._tensors = {key: tf.convert_to_tensor(array) for key, array in self._arrays.items()}
 
@@ -78,7 +82,7 @@ class Arrays:
         return {key: tf.gather(tensor, indices) for key, tensor in self._tensors.items()}
 
 
-def _array(name: str, key: str, values) -> np.ndarray:
+def _array(name: str, key: str, values: ArrayLike) -> np.ndarray:
     try:
         return np.asarray(values)
     except ValueError as error:
@@ -87,34 +91,44 @@ def _array(name: str, key: str, values) -> np.ndarray:
 
 def _field(array: np.ndarray) -> Field:
     bounds: tuple[int | None, int | None] = (None, None)
-    # Labels come as floats too; anything larger than a label is not worth the look.
+    # Labels may be floats, too; but floats with more than one number per example are no labels, and not worth a scan.
     whole = array.dtype.kind in "iu" or (array[0].size == 1 and array.dtype.kind == "f" and (array % 1 == 0).all())
     if whole and array.size:
         bounds = (int(array.min()), int(array.max()))
     return Field(array.shape[1:], array.dtype.name, *bounds)
 
 
-def as_source(
-    data: Source | Mapping[str, np.ndarray] | tuple, check_finite: bool = False, name: str = "the data"
-) -> Source:
-    """Returns a source for what a user's own loader returned: a source, a dict of arrays, or a pair (x, y)."""
+def as_source(data: Data, check_finite: bool = False, name: str = "the data") -> Source:
+    """Returns a source made of what a user's loader returned: a source, a dict of arrays, or a pair (x, y).
+
+    Args:
+      data: what was returned.
+      check_finite, name: see Arrays.
+
+    Raises:
+      UsageError: it is none of these; or see Arrays.
+    """
     if isinstance(data, tuple) and len(data) == 2 and not hasattr(data, "_fields"):
         data = dict(zip(("x", "y"), data, strict=True))
     if isinstance(data, Mapping):
         return Arrays(data, check_finite, name)
     if hasattr(data, "read") and hasattr(data, "fields"):
-        return data
+        return cast(Source, data)
     raise UsageError(f"{name} must be a dict of arrays, a pair (x, y) or a source; got {type(data).__name__}")
 
 
 def size_of(source: Source) -> int:
-    """The bytes that all examples of a source would have in memory."""
-    each = sum(math.prod(field.shape) * tf.as_dtype(field.dtype).size for field in source.fields.values())
+    """The bytes that all examples of a source take in memory."""
+    each: int = sum(math.prod(field.shape) * tf.as_dtype(field.dtype).size for field in source.fields.values())
     return each * len(source)
 
 
 def resident(source: Source, name: str) -> Source:
     """Returns all examples of a source as arrays, if they fit into memory (RESIDENT_BYTES); else the source itself.
+
+    Args:
+      source: the source.
+      name: of it, for messages.
 
     Raises:
       UsageError: an example cannot be read.
@@ -133,12 +147,20 @@ def resident(source: Source, name: str) -> Source:
 
 
 def splits(
-    train: Callable,
-    validation: Callable | None = None,
-    test: Callable | None = None,
+    train: Callable[[], Data],
+    validation: Callable[[], Data] | None = None,
+    test: Callable[[], Data] | None = None,
     check_finite: bool = False,
 ) -> Splits:
-    """Returns the splits that functions of the user's own load: dicts of arrays, pairs (x, y), or sources."""
+    """Returns the splits that functions of the user load: dicts of arrays, pairs (x, y), or sources.
+
+    Args:
+      train, validation, test: each returns a split; None: no such split.
+      check_finite: refuse NaN and infinity.
+
+    Raises:
+      UsageError: see as_source.
+    """
     loaders = {"train": train, "validation": validation, "test": test}
     return Splits.of(
         {name: as_source(load(), check_finite, f"the {name} data") for name, load in loaders.items() if load}
@@ -149,9 +171,9 @@ def npz(path: str, x: str = "x", y: str = "y", check_finite: bool = False) -> Sp
     """Returns the splits of one .npz file.
 
     Args:
-      path: a file that holds the arrays `{x}_train` and `{y}_train`, and where there are such splits `{x}_validation`,
-        `{y}_validation`, `{x}_test` and `{y}_test`: the layout of keras.datasets' own files.
-      x, y: how the arrays are called in the file; in a batch they are always 'x' and 'y'.
+      path: a file with the arrays `{x}_train` and `{y}_train`, and, if there are such splits, `{x}_validation`,
+        `{y}_validation`, `{x}_test` and `{y}_test`: the layout of the files of keras.datasets.
+      x, y: how the names of the arrays in the file begin; in a batch they are always 'x' and 'y'.
       check_finite: refuse NaN and infinity.
 
     Raises:

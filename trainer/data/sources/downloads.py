@@ -1,4 +1,4 @@
-"""Files that are fetched from the network once, by their address, and are what their checksum says."""
+"""Files that are downloaded once, by URL, and verified by checksum. Does not read their contents."""
 
 import contextlib
 import fcntl
@@ -12,24 +12,24 @@ from pathlib import Path
 
 import keras
 
-from trainer.errors import UsageError
+from trainer.base.errors import UsageError
 
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
 def file(url: str, sha256: str, folder: str = "~/.keras/datasets", unpack: bool = False) -> str:
-    """Returns the path of a file, or of the folder that an archive is unpacked to. What is there already is used.
+    """Returns the path of a file, or of the folder that an archive is unpacked to. An existing one is used again.
 
-    Of several processes of one machine the first fetches it (keras.utils.get_file), the others wait.
+    Of several processes on one machine the first downloads it (keras.utils.get_file), and the others wait.
 
     Args:
       url: https://…, or file://… for a copy on a shared mount.
-      sha256: of the file, 64 hexadecimal digits: another file must not become another run in silence.
+      sha256: of the file, 64 hexadecimal digits, so that a file that has changed does not silently change the run.
       folder: where it is kept.
-      unpack: a .zip or .tar file: into a folder beside it, of its name without the ending.
+      unpack: whether to unpack it, a .zip or .tar file, into a folder beside it: NAME-<first digits of sha256>.
 
     Raises:
-      UsageError: it cannot be fetched, is not the one that was meant, or no archive.
+      UsageError: it cannot be downloaded, has another checksum, or is not an archive.
     """
     name = Path(urllib.parse.urlsplit(url).path).name
     if not name:
@@ -42,15 +42,13 @@ def file(url: str, sha256: str, folder: str = "~/.keras/datasets", unpack: bool 
     root = Path(folder).expanduser().absolute()
     path = root / name
     target = root / f"{name.removesuffix(ending)}-{sha256[:8]}"
-    # What is there is there whole, and perhaps in a folder that others share and nobody can write to.
+    # Existing files are complete, and may be in a shared, read-only folder, where no lock can be made.
     there = path.exists() and (target.exists() or not unpack)
     with contextlib.nullcontext() if there else one_at_a_time(root / f".{name}.lock"):
         if not path.exists():
             _fetch(url, sha256, path)
         elif (found := _sha256(path)) != sha256.lower():
-            raise UsageError(
-                f"{path} is there, and is another file: its sha256 is {found}; remove it, or correct sha256"
-            )
+            raise UsageError(f"{path} exists, but is another file: its sha256 is {found}; remove it, or correct sha256")
         if not unpack:
             return str(path)
         if not target.exists():
@@ -60,7 +58,7 @@ def file(url: str, sha256: str, folder: str = "~/.keras/datasets", unpack: bool 
 
 @contextlib.contextmanager
 def one_at_a_time(lock: Path) -> Iterator[None]:
-    """Within this context, no other process of this machine is in one of the same file."""
+    """A context that one process of this machine at a time can be in, for the same lock file."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -68,7 +66,7 @@ def one_at_a_time(lock: Path) -> Iterator[None]:
 
 
 def _fetch(url: str, sha256: str, path: Path) -> None:
-    part = path.with_name(f"part.{path.name}")  # what was fetched by half is not taken for the whole the next time
+    part = path.with_name(f"part.{path.name}")  # so that an incomplete download is not used the next time
     try:
         keras.utils.get_file(part.name, url, cache_dir=str(path.parent), cache_subdir="", force_download=True)
     except Exception as error:  # get_file wraps what the network raises into a bare Exception
@@ -96,4 +94,4 @@ def _unpack(archive: Path, target: Path) -> None:
         shutil.unpack_archive(archive, part)
     except (shutil.ReadError, tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise UsageError(f"{archive} cannot be unpacked: {error}") from error
-    part.rename(target)  # whole or not at all
+    part.rename(target)  # so that the folder appears complete or not at all

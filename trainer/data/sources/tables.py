@@ -1,5 +1,6 @@
-"""Tables in CSV files: numbers and categories, with values missing. What is learned of the columns (means, deviations,
-categories) is learned from the training rows alone. The whole table is held in memory.
+"""Tables in CSV files: numbers and categories, with missing values. The whole table is held in memory.
+
+What is learned from columns (means, deviations, categories) is learned from the training rows alone.
 """
 
 import contextlib
@@ -10,40 +11,40 @@ from typing import Protocol
 import keras
 import numpy as np
 
+from trainer.base.errors import UsageError
 from trainer.data import text_files
 from trainer.data.scale import moments
 from trainer.data.source import Splits
 from trainer.data.sources.arrays import Arrays
 from trainer.data.splits import share
 from trainer.data.text_files import Misfit, Table, quoted
-from trainer.errors import UsageError
 
 
 class Column(Protocol):
     """How the values of one column become numbers."""
 
     def fit(self, values: Sequence[str | None]) -> None:
-        """Learns from the training rows. None: missing."""
+        """Learns from the training rows' values; None stands for a missing one."""
         ...
 
     def transform(self, values: Sequence[str | None]) -> np.ndarray:
-        """Returns [n] or [n, k]. Raises trainer.data.text_files.Misfit if a value does not fit."""
+        """Returns numbers [n] or [n, k]. Raises trainer.data.text_files.Misfit if a value does not fit."""
         ...
 
 
 class Number:
-    """A number: less the mean, divided by the deviation; the mean for what is missing, and a second feature says so.
+    """A number, standardised: float32 [n, 1]. If any training row lacks a value, [n, 2], with 1 for missing values.
 
-    The second feature is there if any training row lacks the value.
+    The mean takes the place of missing values.
 
     Args:
-      standardise: False leaves numbers as they are; the mean still stands for what is missing.
+      standardise: False leaves numbers as they are; the mean still takes the place of missing values.
     """
 
     def __init__(self, standardise: bool = True):
         self._standardise = standardise
 
-    def fit(self, values):
+    def fit(self, values: Sequence[str | None]) -> None:
         numbers = _numbers(values)
         there = numbers[~np.isnan(numbers)]
         if not there.size:
@@ -51,7 +52,7 @@ class Number:
         self._mean, self._deviation = moments(there)
         self._gaps = there.size < numbers.size
 
-    def transform(self, values):
+    def transform(self, values: Sequence[str | None]) -> np.ndarray:
         numbers = _numbers(values)
         gaps = np.isnan(numbers)
         numbers = np.where(gaps, self._mean, numbers)
@@ -65,10 +66,13 @@ class Number:
 
 
 class Category:
-    """One of the values that the training rows have: one feature each. A missing value is a category of its own.
+    """A category, one-hot: float32 [n, k] for the k values in the training rows. A missing value is one of them.
 
     Args:
       unknown: 'refuse' a value that no training row has, or 'ignore' it: all of its features are 0.
+
+    Raises:
+      UsageError: `unknown` is neither.
     """
 
     def __init__(self, unknown: str = "refuse"):
@@ -76,10 +80,10 @@ class Category:
             raise UsageError(f"Category.unknown = '{unknown}': give 'refuse' or 'ignore'")
         self._refuse = unknown == "refuse"
 
-    def fit(self, values):
+    def fit(self, values: Sequence[str | None]) -> None:
         self._values = sorted(set(values), key=lambda value: (value is not None, value))
 
-    def transform(self, values):
+    def transform(self, values: Sequence[str | None]) -> np.ndarray:
         place = {value: i for i, value in enumerate(self._values)}
         if self._refuse:
             for row, value in enumerate(values):
@@ -91,48 +95,53 @@ class Category:
 
 
 class Hashed:
-    """A value of very many: one of `bins` features, by its hash (keras.layers.Hashing). Learns nothing."""
+    """A category with very many values, one-hot by its hash (keras.layers.Hashing): float32 [n, bins]. Learns nothing.
+
+    Args:
+      bins: number of features; some values share one.
+    """
 
     def __init__(self, bins: int):
         self._layer = keras.layers.Hashing(bins, output_mode="one_hot")
 
-    def fit(self, values):
+    def fit(self, values: Sequence[str | None]) -> None:
         pass
 
-    def transform(self, values):
+    def transform(self, values: Sequence[str | None]) -> np.ndarray:
         return np.asarray(self._layer(np.array([value or "" for value in values])), np.float32)
 
 
 class Class:
-    """What a row is to be classified as: the number of its value, in the order of the training rows' values; int64.
+    """The class of a row, int64 [n]: the index of its value among the sorted values of the training rows.
 
-    If all of these are numbers, that is their order as numbers, and equal ones (1, 01 and 1.0) are one class. They are
-    numbered from 0 on without a gap: 0, 1, 2 stay what they are if each is in a training row, and 1, 2 become 0, 1.
+    If all of these are numbers, they are sorted as numbers, and equal ones (1, 01 and 1.0) are one class. Classes are
+    numbered from 0 without gaps: 0, 1, 2 stay the same if each is in a training row, and 1, 2 become 0, 1.
     """
 
-    def fit(self, values):
-        _require_all(values)
-        numbers = [_number(value) for value in values]
-        self._key = str if any(isinstance(number, str) for number in numbers) else _number
-        self._classes = {key: i for i, key in enumerate(sorted({self._key(value) for value in values}))}
+    def fit(self, values: Sequence[str | None]) -> None:
+        texts = _all_of(values)
+        numbers = [_number(text) for text in texts]
+        self._key: Callable[[str], int | float | str] = (
+            str if any(isinstance(number, str) for number in numbers) else _number
+        )
+        self._classes = {key: i for i, key in enumerate(sorted({self._key(text) for text in texts}))}
 
-    def transform(self, values):
-        _require_all(values)
-        for row, value in enumerate(values):
-            if self._key(value) not in self._classes:
-                raise Misfit(row, f"{quoted(value)} is the class of no training row: correct it, or cut otherwise")
-        return np.array([self._classes[self._key(value)] for value in values], np.int64)
+    def transform(self, values: Sequence[str | None]) -> np.ndarray:
+        texts = _all_of(values)
+        for row, text in enumerate(texts):
+            if self._key(text) not in self._classes:
+                raise Misfit(row, f"{quoted(text)} is the class of no training row: correct it, or change `cut`")
+        return np.array([self._classes[self._key(text)] for text in texts], np.int64)
 
 
 class Amount:
-    """A number that is to be predicted, as it is; float32."""
+    """A number to predict, unchanged: float32 [n]."""
 
-    def fit(self, values):
+    def fit(self, values: Sequence[str | None]) -> None:
         pass
 
-    def transform(self, values):
-        _require_all(values)
-        return _numbers(values).astype(np.float32)
+    def transform(self, values: Sequence[str | None]) -> np.ndarray:
+        return _numbers(_all_of(values)).astype(np.float32)
 
 
 def splits(
@@ -145,20 +154,19 @@ def splits(
     """Returns the rows of a CSV file whose first line names the columns.
 
     Args:
-      path: UTF-8, comma separated, quoted as RFC 4180 has it; .gz too.
-      fields: field -> column -> makes what turns its values into numbers. What the columns of a field come to stands
-        side by side, in the order given here. Columns that are not named are not used.
-      cut: number of rows -> the numbers of those that are trained on and of those that are held out for the test; or of
-        three parts, the second being for validation; None: `splits.share`. What is learned of the columns is learned
-        from the first.
-      test_path: a second file, with the test rows; `cut` then gives those of the first file that are for training and
-        for validation, None: all are for training.
-      missing: what says that a value is missing, as it is written, but for spaces around it; '' is nothing at all. To a
-        Category all of these are one: leave out those that it shall keep apart.
+      path: UTF-8, comma-separated, quoted as in RFC 4180; may be gzipped (.gz).
+      fields: field -> column -> factory of a Column. A field has the features of its columns side by side, in the order
+        given here. Columns that are not named are not used.
+      cut: number of rows -> the indices of training and test rows, or of training, validation and test rows; None:
+        trainer.data.splits.share. Columns learn from the training rows.
+      test_path: a second file, with the test rows; `cut` then returns the indices of the first file's training and
+        validation rows; None: all are for training.
+      missing: texts that stand for a missing value; spaces around a value are ignored, and '' is an empty one. For a
+        Category all of these are the same value: leave out those that it should tell apart.
 
     Raises:
-      UsageError: no such file, a column or value that is not there or does not fit, with the line; not UTF-8; or as
-        many parts as the files do not allow.
+      UsageError: no such file, no such column, or a value that does not fit, with the line; not UTF-8; or `cut` returns
+        a wrong number of parts.
     """
     for field, columns in fields.items():
         if not columns:
@@ -180,7 +188,7 @@ def splits(
             found[split][field] = each[0] if len(each) == 1 else np.column_stack(each)
     return Splits.of(
         {split: Arrays(arrays, name=f"{parts[split].path} ({split})") for split, arrays in found.items()},
-        ties="means and categories are those of all training rows; have tables.splits.cut hold out rows for validation",
+        leakage="means and categories are those of all training rows; have tables.splits.cut hold out rows",
     )
 
 
@@ -192,10 +200,14 @@ def _read(path: str, wanted: Sequence[str], missing: Sequence[str]) -> Table:
     return table
 
 
-def _require_all(values: Sequence[str | None]) -> None:
+def _all_of(values: Sequence[str | None]) -> list[str]:
+    """The values, none of which may be missing."""
+    there = list[str]()
     for row, value in enumerate(values):
         if value is None:
             raise Misfit(row, "what is to be predicted is missing: remove the row, or fill it")
+        there.append(value)
+    return there
 
 
 def _numbers(values: Sequence[str | None]) -> np.ndarray:
@@ -203,7 +215,7 @@ def _numbers(values: Sequence[str | None]) -> np.ndarray:
 
 
 def _number(value: str) -> int | float | str:
-    """The number that a value says, exactly; the value itself, if it says none."""
+    """The number that a text spells, exactly; the text itself, if it spells none."""
     try:
         return int(value)
     except ValueError:

@@ -1,7 +1,8 @@
-"""Texts: labelled ones as sequences of numbers, and one long text as windows of characters.
+"""Texts: labelled texts as sequences of numbers, and one long text as windows of characters. The encoders are in
+trainer/data/encoders.py.
 
-Vocabularies are made from the training texts alone, and everything is numbered once, when the data is opened. 0 is
-padding (layers.Embedding(mask_zero=True) makes it a mask), 1 is whatever the vocabulary lacks.
+Vocabularies are made from the training texts alone, and texts are encoded once, when the data is opened. 0 is padding
+(layers.Embedding(mask_zero=True) makes it a mask), 1 is any word that is not in the vocabulary.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from trainer.base.errors import UsageError
 from trainer.data import text_files
 from trainer.data.encoders import Bag, Encoder, HashedBag, HashedWords, Subwords, Words
 from trainer.data.source import Field, Splits
@@ -17,9 +19,8 @@ from trainer.data.sources.arrays import Arrays
 from trainer.data.sources.tables import Class
 from trainer.data.splits import share
 from trainer.data.text_files import read
-from trainer.errors import UsageError
 
-# What gin files name text.NAME.
+# The names that gin files use as text.NAME.
 __all__ = [
     "Bag", "HashedBag", "HashedWords", "Subwords", "Words", "characters", "folders", "labelled", "read", "table",
 ]  # fmt: skip
@@ -28,11 +29,11 @@ __all__ = [
 def labelled(
     texts: Callable[[], Mapping[str, tuple[Sequence[str], Sequence[int]]]], encoder: Callable[[], Encoder]
 ) -> Splits:
-    """Returns labelled texts as numbers. Fields: 'x', what the encoder makes of a text, with its vocabulary; 'y' int64.
+    """Returns labelled texts as numbers. Fields: 'x', the encoded text, with the encoder's vocabulary; 'y' int64 [].
 
     Args:
-      texts: returns the texts and labels of 'train', and of 'validation' and 'test' where there are such.
-      encoder: makes what numbers them.
+      texts: returns the texts and labels of 'train', and of 'validation' and 'test' if there are such.
+      encoder: returns an encoder, see trainer.data.encoders.
 
     Raises:
       UsageError: a split without texts, or training texts that the encoder learns nothing from.
@@ -51,7 +52,7 @@ def labelled(
         source.fields["x"] = source.fields["x"]._replace(vocabulary=tuple(one.vocabulary()))
     return Splits.of(
         parts,
-        ties="the encoder has learned of all training texts; have text.table.cut return three parts, or give "
+        leakage="the encoder has learned from all training texts; let text.table.cut return three parts, or give "
         "text.folders a folder 'validation'",
     )
 
@@ -59,10 +60,10 @@ def labelled(
 def folders(path: str) -> dict[str, tuple[list[str], list[int]]]:
     """Returns the texts of PATH/SPLIT/CLASS/**.txt, for `labelled`; classes are numbered in the order of their names.
 
-    What has a name that begins with a dot is passed over.
+    Names that begin with a dot are ignored.
 
     Raises:
-      UsageError: no such folder, an empty class, or a file that is no UTF-8 text.
+      UsageError: no such folder, an empty class, classes that differ between splits, or a file that is not UTF-8.
     """
     root = Path(path).expanduser()
     if not (root / "train").is_dir():
@@ -89,18 +90,17 @@ def table(
     cut: Callable[[int], Sequence[np.ndarray]] = share,
     only: Mapping[str, str] | None = None,
 ) -> dict[str, tuple[list[str], list[int]]]:
-    """Returns the texts of a CSV file, for `labelled`; labels are numbered as tables.Class does.
+    """Returns the texts of a CSV file, for `labelled`; labels are numbered by tables.Class.
 
     Args:
-      path: UTF-8, with the names of the columns in its first line; .gz too.
-      text, label: the columns.
-      cut: number of texts -> the numbers of those that are trained on and of those that are held out for the test; or
-        of three parts, the second being for validation.
+      path: UTF-8, with the names of the columns in its first line; may be gzipped (.gz).
+      text, label: the names of the columns.
+      cut: number of rows -> the indices of training and test rows, or of training, validation and test rows.
       only: column -> value: rows with another value are left out.
 
     Raises:
-      UsageError: no such file, no such column, no row that is left, a label that is missing or in no training row, with
-        its line; or not UTF-8.
+      UsageError: no such file, no such column, no row left, a label that is missing or in no training row, with its
+        line; or not UTF-8.
     """
     only = only or {}
     rows = text_files.table(path, [text, label, *only])
@@ -115,14 +115,14 @@ def table(
 
 
 class Characters:
-    """Windows over a text, one beginning at every multiple of their length.
+    """Windows over a text, which do not overlap.
 
     Args:
-      numbers: int32 [characters].
-      length: of a window.
+      numbers: int32 [characters], the text.
+      length: of a window, in characters.
       vocabulary: the characters by number.
 
-    Fields: 'x' int32 [length], and 'y' int32 [length], which is one character on.
+    Fields: 'x' int32 [length], and 'y' int32 [length], the same one character later.
     """
 
     def __init__(self, numbers: np.ndarray, length: int, vocabulary: tuple[str, ...]):
@@ -141,12 +141,12 @@ class Characters:
 
 
 def characters(text: Callable[[], str], alphabet: str, length: int, test: float = 0.1) -> Splits:
-    """Returns a text as windows of characters; its end is held out.
+    """Returns a text as windows of characters, see Characters; its end is held out.
 
     Args:
-      text: returns it.
-      alphabet: the characters by number, but for 0, which stands for every other one.
-      length: of a window.
+      text: returns the text.
+      alphabet: the characters with numbers from 1; 0 stands for every other character.
+      length: of a window, in characters.
       test: the share that is held out; 0 for no test split.
 
     Raises:
@@ -179,7 +179,7 @@ def characters(text: Callable[[], str], alphabet: str, length: int, test: float 
 def _class_names(folder: Path) -> list[str]:
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not names:
-        raise UsageError(f"{folder} holds no folders: texts stand in one folder a class, {folder}/CLASS/NAME.txt")
+        raise UsageError(f"{folder} holds no folders: texts must be in one folder per class, {folder}/CLASS/NAME.txt")
     return names
 
 

@@ -1,39 +1,44 @@
-"""Data sets of TensorFlow Datasets, by name; the extra `tfds`.
+"""Data sets of TensorFlow Datasets (tfds), by name; needs the extra `tfds`.
 
-tfds downloads a set once and keeps it as TFRecord files, of which any record can be read here. Sets that are kept in
-another format are not read.
+tfds downloads a data set once and stores it as TFRecord files, whose records are read here by index. Data sets stored
+in another format are not read.
 """
 
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from trainer.base.errors import UsageError
 from trainer.data.source import Field, Source, Splits
 from trainer.data.sources import tfrecord
 from trainer.data.sources.arrays import resident
 from trainer.data.sources.downloads import one_at_a_time
 from trainer.data.splits import Subset
-from trainer.errors import UsageError
 
 
 class Decoded:
-    """The examples of records, decoded in the graph when they are asked for.
+    """The examples in records, decoded in the graph when they are read.
 
     Args:
-      records: their bytes.
-      features: of the set, a tfds.features.FeaturesDict.
-      names: field -> the feature that it is.
-      size: (height, width) that images of any size are resized to.
+      records: the encoded examples.
+      features: of the data set, a tfds.features.FeaturesDict.
+      names: field -> feature.
+      size: (height, width) that images of varying size are resized to.
 
     Raises:
       UsageError: there is no such feature, or its examples are not all of one shape.
     """
 
     def __init__(
-        self, records: tfrecord.Files, features, names: Mapping[str, str], size: tuple[int, int] | None = None
+        self,
+        records: tfrecord.Files,
+        features: Any,
+        names: Mapping[str, str],
+        size: tuple[int, int] | None = None,
     ):
         self._records, self._names, self._size = records, dict(names), size
         for feature in self._names.values():
@@ -42,7 +47,7 @@ class Decoded:
         self._features = features
         self.fields = {field: self._field(features[feature], feature) for field, feature in self._names.items()}
 
-    def _field(self, feature, name: str) -> Field:
+    def _field(self, feature: Any, name: str) -> Field:
         info = feature.get_tensor_info()
         if not hasattr(info, "shape") or info.dtype in (str, bytes, np.object_) or tf.as_dtype(info.dtype) == tf.string:
             raise UsageError(f"load.fields: the feature '{name}' holds no numbers of one shape: {feature}")
@@ -60,7 +65,10 @@ class Decoded:
 
     def read(self, indices: tf.Tensor) -> dict[str, tf.Tensor]:
         signature = {name: tf.TensorSpec(field.shape, field.dtype) for name, field in self.fields.items()}
-        return tf.map_fn(self._decode, self._records.read(indices), fn_output_signature=signature)
+        examples: dict[str, tf.Tensor] = tf.map_fn(
+            self._decode, self._records.read(indices), fn_output_signature=signature
+        )
+        return examples
 
     def _decode(self, record: tf.Tensor) -> dict[str, tf.Tensor]:
         example = self._features.deserialize_example(record)
@@ -83,17 +91,17 @@ def load(
     size: tuple[int, int] | None = None,
     folder: str | None = None,
 ) -> Splits:
-    """Returns the splits of a set of numbers: images, labels, measurements. Of texts: see `texts`.
+    """Returns the splits of a data set of numbers: images, labels, measurements. For texts see `texts`.
 
     Args:
-      name: of the set, with its configuration and version where it has several: 'mnist', 'cats_vs_dogs:4.0.1'.
-      fields: field -> feature; None: 'x' and 'y' are the two that the set is usually learned by.
-      train, validation, test: which of its splits they are, as tfds writes it: 'train[:80%]'; None: there is none.
-      size: (height, width) that images of any size are resized to.
-      folder: where sets are kept; None: ~/tensorflow_datasets, or $TFDS_DATA_DIR.
+      name: of the data set, with configuration and version if it has several: 'mnist', 'cats_vs_dogs:4.0.1'.
+      fields: field -> feature; None: 'x' and 'y' are the data set's supervised_keys.
+      train, validation, test: the data set's splits, in tfds's notation: 'train[:80%]'; None: no such split.
+      size: (height, width) that images of varying size are resized to.
+      folder: where data sets are stored; None: ~/tensorflow_datasets, or $TFDS_DATA_DIR.
 
     Raises:
-      UsageError: there is no such set, split or feature; it cannot be downloaded; or see Decoded.
+      UsageError: there is no such data set, split or feature; it cannot be downloaded; or see Decoded.
     """
     builder = _prepared(name, folder)
     if fields is None:
@@ -119,14 +127,14 @@ def texts(
     test: str | None = "test",
     folder: str | None = None,
 ) -> dict[str, tuple[list[str], list[int]]]:
-    """Returns the texts and labels of a set such as 'imdb_reviews', for trainer.data.sources.text.labelled.
+    """Returns the texts and labels of a data set such as 'imdb_reviews', for trainer.data.sources.text.labelled.
 
     Args:
-      text, label: the features that they are.
+      text, label: the names of the features.
       name, train, validation, test, folder: see `load`.
 
     Raises:
-      UsageError: there is no such set, split or feature; or it cannot be downloaded.
+      UsageError: there is no such data set, split or feature; or it cannot be downloaded.
     """
     builder = _prepared(name, folder)
     found = {}
@@ -143,8 +151,8 @@ def texts(
     return found
 
 
-def _prepared(name: str, folder: str | None):
-    """The tfds builder of a set that is on the disk now."""
+def _prepared(name: str, folder: str | None) -> Any:
+    """The tfds builder of a data set; downloads it if it is not on the disk yet."""
     try:
         import tensorflow_datasets as tfds
     except ModuleNotFoundError as error:
@@ -154,14 +162,14 @@ def _prepared(name: str, folder: str | None):
     root = Path(folder or tfds.core.constants.DATA_DIR).expanduser().absolute()
     try:
         builder = tfds.builder(name, data_dir=root)
-    except Exception as error:  # tfds has no one class for what may be wrong with a name
+    except Exception as error:  # tfds raises exceptions of many classes for a wrong name
         said = str(error).strip().splitlines()[0]
         raise UsageError(f"tfds: {said} (load.name = '{name}', folder {root})") from error
     try:
-        if not builder.is_prepared():  # else it may be in a folder that others share and nobody can write to
+        if not builder.is_prepared():  # otherwise no lock: the folder may be shared and read-only
             with one_at_a_time(root / f".{builder.name}.lock"):
                 builder.download_and_prepare()
-    except Exception as error:  # nor for what may go wrong in a download
+    except Exception as error:  # and for a failed download
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UsageError(
             f"the set {name} is not in {root} and cannot be made: {said}. On a machine with a network run: python -c "
@@ -172,10 +180,10 @@ def _prepared(name: str, folder: str | None):
     return builder
 
 
-def _instructions(builder, split: str) -> Sequence:
-    """Which records of which files a split is."""
+def _instructions(builder: Any, split: str) -> Sequence[Any]:
+    """The records of which files make up a split (tfds's file instructions)."""
     try:
-        found = builder.info.splits[split].file_instructions
+        found: Sequence[Any] = builder.info.splits[split].file_instructions
     except (ValueError, KeyError, AssertionError) as error:
         raise UsageError(f"{builder.name} has no split '{split}'; it has: {', '.join(builder.info.splits)}") from error
     if not found:
@@ -183,8 +191,8 @@ def _instructions(builder, split: str) -> Sequence:
     return found
 
 
-def _numbers(parts: Sequence) -> np.ndarray:
-    """The numbers of their records among all records of their files."""
+def _numbers(parts: Sequence[Any]) -> np.ndarray:
+    """The indices of these records among all records of their files, int64 [n]."""
     found, before = [], 0
     for part in parts:
         found.append(np.arange(before + part.skip, before + part.skip + part.take))

@@ -1,8 +1,8 @@
-"""TFRecord files: an index of where each record begins, a reader of any of them, and a writer of shards.
+"""TFRecord files: an index of their records, a reader of records by index, and a writer of several files.
 
 The format is that of https://www.tensorflow.org/tutorials/load_data/tfrecord: for each record its length (uint64), a
-checksum of the length (uint32), the bytes, a checksum of the bytes (uint32), all little-endian. The lengths are checked
-when files are opened, the bytes when they are read.
+checksum of the length (uint32), the bytes, and a checksum of the bytes (uint32), all little-endian. Lengths are checked
+when files are opened, bytes when they are read. Compressed files are not read.
 """
 
 import glob
@@ -15,25 +15,25 @@ import google_crc32c
 import numpy as np
 import tensorflow as tf
 
-from trainer import atomic
+from trainer.base.errors import TrainingError, UsageError
 from trainer.data.reading import essence
 from trainer.data.source import Field, Source, Splits
 from trainer.data.sources import images
 from trainer.data.sources.arrays import DTYPES, resident
-from trainer.errors import TrainingError, UsageError
+from trainer.storage import atomic
 
 _LENGTH, _HEADER, _FOOTER = 8, 12, 4
 _IMAGE = "image"
 
 
 class Files:
-    """The records of some files as bytes, by number; it goes on from one file to the next.
+    """The records of some files as bytes, by index, numbered from the first file to the last.
 
     Args:
       paths: the files.
 
     Raises:
-      UsageError: a file is damaged where it tells the length of a record, ends within one, or is none of TFRecords.
+      UsageError: a record's length is damaged, a file ends within a record, or it is not a TFRecord file.
     """
 
     def __init__(self, paths: Sequence[str]):
@@ -51,13 +51,13 @@ class Files:
     def read(self, indices: tf.Tensor) -> tf.Tensor:
         """The records `indices` (int64 [n]): strings [n].
 
-        Raises:
-          TrainingError: a record is damaged; outside of a graph.
+        Raises (outside of a graph):
+          TrainingError: a record is damaged.
         """
         return tf.ensure_shape(tf.numpy_function(self._records, [indices], tf.string), [None])
 
     def place(self, index: int) -> str:
-        """Where a record stands, for messages."""
+        """The file and byte of a record, for messages."""
         file = self._file[index]
         return f"{self._paths[file]}: record {index - self.firsts[file]:,}, at byte {self._offsets[index]:,}"
 
@@ -65,12 +65,12 @@ class Files:
         return np.array([self._record(index) for index in indices], object)
 
     def _record(self, index: int) -> bytes:
-        data, offset = self._maps[self._file[index]], int(self._offsets[index])
+        data, offset = self._maps[int(self._file[index])], int(self._offsets[index])
         (length,) = struct.unpack_from("<Q", data, offset)
         end = offset + _HEADER + length
         record = data[offset + _HEADER : end]
         if struct.unpack_from("<I", data, end) != (_checksum(record),):
-            raise TrainingError(f"{self.place(index)}, is damaged: its checksum is another; copy the file again")
+            raise TrainingError(f"{self.place(index)}, is damaged: its checksum is wrong; copy the file again")
         return record
 
 
@@ -82,7 +82,7 @@ class Examples:
       features: name -> (shape, type); see splits.
 
     Raises:
-      UsageError: see Files; features that cannot be; or the first record of a file is damaged or lacks them.
+      UsageError: see Files; a shape or type is not supported; or the first record of a file is damaged or lacks one.
     """
 
     def __init__(self, paths: Sequence[str], features: Mapping[str, tuple[tuple[int, ...], str]]):
@@ -123,7 +123,7 @@ class Examples:
         field = self.fields[name]
         if name in self._images:
             height, width, channels = field.shape
-            # AutoGraph would put frames of its own into what is raised.
+            # AutoGraph would add its own frames to error messages.
             decode = tf.autograph.experimental.do_not_convert(
                 lambda encoded: images.decoded(encoded, (height, width), channels, background=255)
             )
@@ -143,15 +143,16 @@ def splits(
     validation: str | None = None,
     test: str | None = None,
 ) -> Splits:
-    """Returns the records of files, each split given by a pattern such as 'data/train-*.tfrecord'.
+    """Returns the examples in TFRecord files, each split given by a pattern such as 'data/train-*.tfrecord'.
 
-    A split that fits into memory (arrays.RESIDENT_BYTES) is read once, now. Of a larger one records are read when they
-    are asked for: a run ends where it meets the first broken one, and nobody knows beforehand which labels there are.
+    A split that fits into memory (arrays.RESIDENT_BYTES) is read once, now. The records of a larger one are read while
+    training: a broken one ends the run when it is read, and the range of the labels is not known beforehand.
 
     Args:
-      features: name -> (shape, type) of each field. The types are those of numbers, such as 'float32', 'uint8' and
-        'int64', and 'image': the bytes of a file as in images.Files, which becomes uint8 of the given shape, (height,
-        width, 3), or 1 for grey, and white where it is transparent.
+      features: name -> (shape, type) of each field. Types are numbers, such as 'float32', 'uint8' and 'int64', and
+        'image': an encoded image file as in images.Files, which becomes uint8 of the given shape, (height, width, 3) or
+        (height, width, 1) for grey, with white where it is transparent.
+      train, validation, test: patterns of files; None: no such split.
 
     Raises:
       UsageError: a pattern matches no file, a record cannot be read; or see Examples.
@@ -167,15 +168,16 @@ def splits(
 def write(source: Source, path: str, shards: int = 1) -> list[str]:
     """Writes a source's examples, in order, to PATH-00000-of-00004.tfrecord and so on; returns the files.
 
-    They come to their names when they are whole. Integers and truth values are stored as int64, and all numbers with a
-    point as float32, float64 too: TFRecord has no others.
+    Files are written atomically. Integers and booleans are stored as int64, and all floating-point numbers as float32,
+    since tf.train.Example has no other types.
 
     Args:
-      path: its folder is made, if there is none.
-      shards: how many files, which differ by one example at most.
+      source: of the examples.
+      path: the beginning of the files' paths; the folder is created if there is none.
+      shards: how many files; their sizes differ by one example at most.
 
     Raises:
-      UsageError: there are not as many examples as shards, or a number is beyond int64.
+      UsageError: there are fewer examples than files, or a number does not fit into int64.
     """
     if not 1 <= shards <= len(source):
         raise UsageError(f"tfrecord.write: shards = {shards}: give a number from 1 to the {len(source):,} examples")
@@ -208,11 +210,12 @@ def _example(values: Mapping[str, np.ndarray]) -> bytes:
             )
         else:
             features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=flat.astype(np.int64)))
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+    serialized: bytes = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+    return serialized
 
 
 def _field(name: str, shape: tuple[int, ...], dtype: str) -> Field:
-    """What a feature is in a batch."""
+    """The field of a feature in a batch."""
     if dtype == _IMAGE:
         if len(shape) != 3 or min(shape) < 1 or shape[2] not in (1, 3):
             raise UsageError(f"features: '{name}' is an image: give its shape as (height, width, 3), or 1; got {shape}")
@@ -225,14 +228,14 @@ def _field(name: str, shape: tuple[int, ...], dtype: str) -> Field:
 
 
 def _stored(shape: tuple[int, ...], dtype: str) -> tf.io.FixedLenFeature:
-    """What a feature is in a record, which knows three types."""
+    """How a feature is stored in a record, which has only bytes, float32 and int64."""
     if dtype == _IMAGE:
         return tf.io.FixedLenFeature((), tf.string)
     return tf.io.FixedLenFeature(shape, tf.float32 if tf.as_dtype(dtype).is_floating else tf.int64)
 
 
 def _limits(dtype: str) -> tuple[int, int]:
-    """Of the numbers of a type of integers, or of truth values, as far as int64 holds them."""
+    """The least and the largest number of an integer type, or of bool, within int64."""
     if dtype == "bool":
         return 0, 1
     of_type, stored = np.iinfo(dtype), np.iinfo(np.int64)
@@ -240,7 +243,8 @@ def _limits(dtype: str) -> tuple[int, int]:
 
 
 def _checksum(data: bytes) -> int:
-    found = google_crc32c.value(data)
+    """The masked CRC-32C of the format."""
+    found: int = google_crc32c.value(data)
     return ((found >> 15 | found << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 

@@ -1,5 +1,6 @@
-"""Windows over a time series: what was measured for some time, and what came after. The series is held in memory once,
-however much its windows overlap.
+"""Windows over a time series: past values, and a later one to predict. Reads no files.
+
+The series is held in memory once, however much its windows overlap.
 """
 
 from collections.abc import Callable
@@ -7,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from trainer.base.errors import UsageError
 from trainer.data.scale import moments
 from trainer.data.source import Field, Splits
-from trainer.errors import UsageError
 
 
 class Windows:
@@ -17,9 +18,9 @@ class Windows:
 
     Args:
       series: float32 [times, features].
-      target: which feature is to be predicted.
-      past: how many times a window has.
-      ahead: how many times after the last of these the target lies.
+      target: index of the feature to predict.
+      past: length of a window, in time steps.
+      ahead: how many time steps after the end of the window the target is.
 
     Fields: 'x' float32 [past, features], 'y' float32 [].
     """
@@ -48,16 +49,16 @@ def splits(
     validation: float = 0.0,
     test: float = 0.2,
 ) -> Splits:
-    """Returns windows over a series that is cut in time: first training, then validation, last test data.
+    """Returns windows over a series that is cut by time: first training, then validation, last test data.
 
-    No window reaches over a cut, so nothing that is evaluated was seen in training, as input or as target. All features
-    are standardised by the means and deviations of the training part. A note tells how good the naive guess is, that
-    the target stays as it was last.
+    No window crosses a cut, so nothing that is evaluated was seen in training, as input or as target. All features are
+    standardised by the means and deviations of the training part. A note says how good the naive prediction is, that
+    the target keeps its last value.
 
     Args:
-      series: returns float [times, features], or [times], at equal distances.
+      series: returns float [times, features], or [times], at equal intervals.
       past, ahead, target: see Windows.
-      validation, test: the shares of the times.
+      validation, test: their shares of the time steps.
 
     Raises:
       UsageError: a value is missing, a part is shorter than a window, or an argument is out of range.
@@ -96,8 +97,8 @@ def splits(
     return Splits.of(
         {name: Windows(part, target, past, ahead) for name, part in parts.items()},
         notes=(
-            f"to guess that all stays as it is errs by {np.mean(np.square(guess)):.4g} squared, "
-            f"{np.mean(np.abs(guess)):.4g} absolute, on the test part",
+            f"predicting the last value has an error of {np.mean(np.square(guess)):.4g} (squared), "
+            f"{np.mean(np.abs(guess)):.4g} (absolute) on the test part",
         ),
-        ties="the windows of a series overlap; set windows.splits.validation, which cuts in time",
+        leakage="the windows of a series overlap; set windows.splits.validation, which cuts in time",
     )

@@ -1,0 +1,154 @@
+"""The status board: a Ray actor that passes reports from workers to the driver, and orders back. It decides nothing.
+
+A *group* is the workers of one attempt, from their start to their end. Messages of earlier groups are dropped, so a
+worker that outlived its attempt does no harm.
+"""
+
+import time
+from typing import Any, NamedTuple
+
+from trainer.lifecycle.stop_requests import StopReason
+
+
+class Member(NamedTuple):
+    """A worker of a group, and where it runs.
+
+    node: Ray's id.  address: host:port for TF_CONFIG.  runtime_env: of its process, as Ray serializes it.
+    actor, placement_group: Ray's ids.
+    """
+
+    rank: int
+    host: str
+    node: str
+    pid: int
+    address: str
+    runtime_env: str
+    actor: str
+    placement_group: str
+
+
+class Heartbeat(NamedTuple):
+    """A heartbeat. phase: what the worker does, a kind of trainer.lifecycle.goodput.
+
+    collectives: how many the worker has reached.  step: of the last boundary, -1 before the first.
+    """
+
+    phase: str
+    collectives: int
+    step: int
+
+
+class Outcome(NamedTuple):
+    """How a worker's part of an attempt ended, unless it died.
+
+    status: an exit status.  message: for the user.  trace: the traceback of an exception in user code.
+    """
+
+    status: int
+    message: str = ""
+    trace: str = ""
+
+
+class PeerLost(Exception):
+    """Raised in a worker that cannot go on because another one is lost.
+
+    Defined here, since Ray Train's controller unpickles it and should not import TensorFlow, which takes seconds.
+    """
+
+    SAYS = "it could not reach the others"  # begins the message, which is all that Ray passes on to the driver
+
+
+class Orders(NamedTuple):
+    """What a worker is asked to do. request: NONE, or a stop request for the next boundary.  abandon: leave at once,
+    because another worker cannot go on."""
+
+    request: StopReason
+    abandon: bool
+
+
+class Snapshot(NamedTuple):
+    """All that the board knows, and what is new since the last snapshot.
+
+    controller: handle of Ray Train's controller, None before it has started.
+    beats: by rank, each with its age in seconds.  news: console output in order, as `tell` got it.
+    deaths: for each group that lost workers, Ray's messages about them by rank; an empty mapping for a group that was
+      lost before it started.
+    """
+
+    group: str
+    members: tuple[Member, ...]
+    controller: Any
+    beats: dict[int, tuple[Heartbeat, float]]
+    outcomes: dict[int, Outcome]
+    news: list[bytes]
+    deaths: list[dict[int, str]]
+
+
+class StatusBoard:
+    """The actor. Its methods are called by the driver, by Ray Train's controller and by workers."""
+
+    def __init__(self) -> None:
+        self._news: list[bytes] = []
+        self._deaths: list[dict[int, str]] = []
+        self._controller: Any = None
+        self._request = StopReason.NONE
+        self._forget("")
+
+    def _forget(self, group: str) -> None:
+        self._group = group
+        self._members: tuple[Member, ...] = ()
+        self._beats: dict[int, tuple[Heartbeat, float]] = {}
+        self._outcomes: dict[int, Outcome] = {}
+        # A stop request of the user holds for the next group, too.
+        self._request = self._request if self._request >= StopReason.INTERRUPTED else StopReason.NONE
+        self._abandon = self._lost = False
+
+    def started(self, controller: Any) -> None:
+        """A fit() has started, with this controller."""
+        self._forget("")
+        self._controller = controller
+
+    def begin(self, group: str, members: tuple[Member, ...]) -> None:
+        """A group has started. If the one before has reported no death, it lost a worker while it was being created."""
+        if self._group and not self._lost:
+            self._deaths.append({})
+        self._forget(group)
+        self._members = members
+
+    def died(self, errors: dict[int, str]) -> None:
+        """Workers of the group have died."""
+        self._lost = True
+        self._deaths.append(errors)
+
+    def beat(self, group: str, rank: int, beat: Heartbeat) -> Orders:
+        """Takes a worker's heartbeat, and returns its orders."""
+        if group != self._group:
+            return Orders(StopReason.NONE, True)  # a worker that outlived its group
+        self._beats[rank] = (beat, time.monotonic())
+        return Orders(self._request, self._abandon)
+
+    def tell(self, group: str, news: bytes) -> None:
+        """Takes console output: the name of a Console method and its arguments, pickled.
+
+        Pickled, because the arguments may hold a report, and unpickling one would import TensorFlow in this process.
+        """
+        if group == self._group:
+            self._news.append(news)
+
+    def end(self, group: str, rank: int, outcome: Outcome) -> None:
+        """A worker has ended its part. If it has failed, the others are told to abandon theirs."""
+        if group == self._group:
+            self._outcomes[rank] = outcome
+            self._abandon |= 0 < outcome.status < StopReason.RESIZE
+
+    def ask(self, request: StopReason) -> None:
+        """The driver asks all workers to end the run at the next boundary."""
+        self._request = max(self._request, request)
+
+    def snapshot(self) -> Snapshot:
+        """Returns all that is known; news and deaths only once."""
+        now = time.monotonic()
+        news, self._news = self._news, []
+        deaths, self._deaths = self._deaths, []
+        beats = {rank: (beat, now - at) for rank, (beat, at) in self._beats.items()}
+        return Snapshot(self._group, self._members, self._controller, beats, dict(self._outcomes), news, deaths)

@@ -1,0 +1,109 @@
+"""The private parts of Keras that the step needs, and nothing else: the only file that touches them.
+
+Each is covered by a test in tests/base/test_private_keras.py, which fails first when Keras changes.
+"""
+
+from collections.abc import Iterable
+
+import keras
+import tensorflow as tf
+
+
+def _layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
+    found = {id(layer): layer for model in models for layer in model._flatten_layers()}
+    return list(found.values())
+
+
+def seed_variables(models: Iterable[keras.Model]) -> list[keras.Variable]:
+    """The states of all random seed generators in the models, in a stable order: uint32 [2] or int64 [2] each."""
+    generators = [g for layer in _layers(models) for g in getattr(layer, "_seed_generators", [])]
+    return list({id(g): g.state for g in generators}.values())
+
+
+def statistics(models: Iterable[keras.Model]) -> list[keras.Variable]:
+    """The variables that layers update while they run in training, like moving averages.
+
+    These are the float variables that were never trainable. The weights of a frozen layer are not among them, although
+    Keras lists them as non-trainable.
+    """
+    # Integer variables are counts or seeds.
+    found = {
+        id(v): v
+        for layer in _layers(models)
+        for v in layer._non_trainable_variables
+        if tf.as_dtype(v.dtype).is_floating
+    }
+    return list(found.values())
+
+
+def stateful_layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
+    """The layers that carry values from one batch to the next, as recurrent layers may."""
+    return [layer for layer in _layers(models) if getattr(layer, "stateful", False)]
+
+
+def leaf_layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
+    """The layers that contain no other layers, except input placeholders."""
+    return [
+        layer
+        for layer in _layers(models)
+        if not isinstance(layer, keras.layers.InputLayer) and not list(layer._flatten_layers(include_self=False))
+    ]
+
+
+def mixed_layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
+    """The layers that have weights of their own and also contain other layers."""
+    leaves = {id(layer) for layer in leaf_layers(models)}
+    others = [layer for layer in _layers(models) if id(layer) not in leaves]
+    return [layer for layer in others if layer._trainable_variables or layer._non_trainable_variables]
+
+
+def mask_of(outputs: tf.Tensor) -> tf.Tensor | None:
+    """The mask that Keras's layers attach to what they put out, bool [n, tokens]; None if there is none."""
+    return getattr(outputs, "_keras_mask", None)
+
+
+def own_reduction(optimizer: keras.optimizers.Optimizer) -> None:
+    """Stops the optimizer from reducing gradients over replicas: the step has done that already."""
+    optimizer._all_reduce_sum_gradients = lambda grads_and_vars: grads_and_vars
+
+
+def optimizer_state(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """The optimizer's variables without its learning rate, which the configuration or a schedule sets."""
+    rate = getattr(optimizer, "_learning_rate", None)
+    return [variable for variable in optimizer.variables if variable is not rate]
+
+
+def configured_rate(
+    optimizer: keras.optimizers.Optimizer,
+) -> keras.optimizers.schedules.LearningRateSchedule | tf.Variable:
+    """The optimizer's learning rate: a schedule, or its variable."""
+    rate = optimizer._learning_rate
+    return rate.value if isinstance(rate, keras.Variable) else rate
+
+
+def fuse(optimizer: keras.optimizers.Optimizer) -> None:
+    """Makes Adam (and AdamW) update each variable with one fused TensorFlow kernel instead of a dozen small ops.
+
+    The formula and the optimizer's variables stay Keras's own; so do weight decay, constraints and schedules, which
+    `apply` does around the update. Other optimizers, and Adam with amsgrad, are left as they are.
+    """
+    if type(optimizer).update_step is not keras.optimizers.Adam.update_step or optimizer.amsgrad:
+        return
+
+    def update_step(gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
+        index = optimizer._get_variable_index(variable)
+        time = tf.cast(optimizer.iterations + 1, variable.dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=optimizer._momentums[index].value.handle,
+            v=optimizer._velocities[index].value.handle,
+            beta1_power=tf.pow(tf.cast(optimizer.beta_1, variable.dtype), time),
+            beta2_power=tf.pow(tf.cast(optimizer.beta_2, variable.dtype), time),
+            lr=tf.cast(learning_rate, variable.dtype),
+            beta1=tf.cast(optimizer.beta_1, variable.dtype),
+            beta2=tf.cast(optimizer.beta_2, variable.dtype),
+            epsilon=tf.cast(optimizer.epsilon, variable.dtype),
+            grad=tf.cast(gradient, variable.dtype),
+        )
+
+    optimizer.update_step = update_step

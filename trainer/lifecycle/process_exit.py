@@ -1,0 +1,31 @@
+"""How a command ends: with an exit status by kind of failure, and one message. Saves nothing.
+
+0 done    1 a failure while running    2 wrong usage, configuration or input    128 + N stopped by signal N
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from trainer.base.errors import TrainingError, UsageError
+
+
+def guarded(run: Callable[[], int]) -> NoReturn:
+    """Ends the process with the status that `run` returns; after a UsageError with 2, after another exception with 1.
+
+    Of a UsageError or TrainingError only the message is printed, to standard error.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        status = run()
+    except (UsageError, TrainingError) as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        status = 2 if isinstance(error, UsageError) else 1
+    except Exception:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # an ordinary exit may wait for TensorFlow's threads

@@ -1,0 +1,170 @@
+"""Warm start: weights from elsewhere for a new run: from another run, a whole Keras model, or a file of weights.
+
+Not used when a run resumes from its own checkpoint.
+"""
+
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer.base import private_keras
+from trainer.base.errors import UsageError
+from trainer.data.reading import essence
+from trainer.data.source import Field
+from trainer.pretrained import torch_weights
+from trainer.rundir.checkpoints import ReadOnlyCheckpoints
+from trainer.tasks.protocol import Parts
+
+
+class WarmStart:
+    """Loads those of a model's weights whose names are found elsewhere.
+
+    From a run its newest sound checkpoint is read, and its moving averages if it keeps them: the weights that the run
+    itself evaluates.
+
+    Args:
+      path: a run directory; a whole model (.keras, .h5, .hdf5); a file of weights (.weights.h5; torch's .pth, .pt).
+      pattern: a regular expression; only weights whose names it matches somewhere are loaded.
+      model: the name of one of the task's models, as in its checkpoints.
+      rename: regular expression -> replacement, as in re.sub, applied to the names in `path`.
+
+    Raises:
+      UsageError: `pattern` or `rename` is not a regular expression.
+    """
+
+    def __init__(self, path: str, pattern: str = "", model: str = "model", rename: Mapping[str, str] | None = None):
+        self._path, self._pattern, self._model, self._rename = path, pattern, model, dict(rename or {})
+        try:
+            for each in (pattern, *self._rename):
+                re.compile(each)
+        except re.error as error:
+            raise UsageError(f"WarmStart: '{each}' is not a regular expression: {error}") from error
+
+    def __call__(self, parts: Parts, fields: Mapping[str, Field]) -> str:
+        """Assigns the weights; returns a line for the console.
+
+        Raises:
+          UsageError: `path` cannot be read, no name matched, or a weight has another shape.
+        """
+        if self._model not in parts.models:
+            raise UsageError(f"WarmStart.model = '{self._model}': the task has: {', '.join(sorted(parts.models))}")
+        model, path = parts.models[self._model], Path(self._path).expanduser()
+        if not path.exists():
+            raise UsageError(f"WarmStart.path: there is no {self._path}")
+        there = self._renamed(self._read(path))
+        seeds = {id(state) for state in private_keras.seed_variables([model])}  # these are not weights
+        own = {variable.path: variable for variable in model.variables if id(variable) not in seeds}
+        if path.name.endswith(".weights.h5"):
+            own = _as_in_a_file(model)
+        # Whether Keras puts a model's name before those of its layers depends on how the model was made.
+        within = {
+            name: next((n for n in (name, name.removeprefix(f"{model.name}/")) if n in there), "") for name in own
+        }
+        taken = [name for name, found in within.items() if found and re.search(self._pattern, name)]
+        if not taken:
+            raise UsageError(
+                f"WarmStart: none of the {len(own)} weights of the model is in {self._path} and matches "
+                f"'{self._pattern}'; the model has {_some(own)}; {path.name} has {_some(there)}: set WarmStart.rename"
+            )
+        for name in taken:
+            if there[within[name]].shape != tuple(own[name].shape):
+                raise UsageError(
+                    f"WarmStart: '{name}' has shape {list(there[within[name]].shape)} in {self._path}, and "
+                    f"{list(own[name].shape)} in the model: leave it out with WarmStart.pattern, or correct the model"
+                )
+        for name in taken:
+            own[name].assign(there[within[name]])
+        return f"{len(taken)} of {len(own)} weights taken from {self._path}"
+
+    def _renamed(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        found, before = {}, dict[str, str]()
+        for name, value in values.items():
+            renamed = name
+            for old, new in self._rename.items():
+                try:
+                    renamed = re.sub(old, new, renamed)
+                except (re.error, IndexError) as error:
+                    raise UsageError(f"WarmStart.rename: '{new}' cannot stand for '{old}': {error}") from error
+            if renamed in found:
+                raise UsageError(f"WarmStart.rename: '{before[renamed]}' and '{name}' both become '{renamed}'")
+            found[renamed], before[renamed] = value, name
+        return found
+
+    def _read(self, path: Path) -> dict[str, np.ndarray]:
+        try:
+            if path.is_dir():
+                return _of_run(path, self._model)
+            if path.name.endswith(".weights.h5"):
+                return _datasets(path)
+            if path.suffix in (".pth", ".pt"):
+                return torch_weights.load(path)
+            if path.suffix in (".keras", ".h5", ".hdf5"):
+                found = keras.models.load_model(path, compile=False)
+                named = {variable.path: np.asarray(variable) for variable in found.variables}
+                return named | {name.removeprefix(f"{found.name}/"): value for name, value in named.items()}
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, tf.errors.OpError) as error:
+            said = essence(error) if isinstance(error, tf.errors.OpError) else str(error).strip().splitlines()[0]
+            raise UsageError(f"WarmStart.path: cannot read {path}: {said}") from error
+        raise UsageError(
+            f"WarmStart.path = '{path}': name a run directory, a .keras, .h5, .hdf5, .weights.h5, .pth or .pt file"
+        )
+
+
+def _of_run(path: Path, model: str) -> dict[str, np.ndarray]:
+    saved = ReadOnlyCheckpoints(path / "checkpoints", attempt=0).restore(set_bad_aside=False)
+    if saved is None:
+        raise UsageError(f"WarmStart.path: the folder {path} is no run directory with a checkpoint")
+    averages = dict[str, list[np.ndarray]]()
+    for name, value in saved.values.items():
+        if name.startswith("average/"):
+            averages.setdefault(name.split("/", 2)[2], []).append(value)
+    prefix = f"models/{model}/"
+    found = {name.removeprefix(prefix): value for name, value in saved.values.items() if name.startswith(prefix)}
+    # Two objectives may have weights of the same name, whose averages cannot be told apart.
+    return {name: averages[name][0] if len(averages.get(name, [])) == 1 else value for name, value in found.items()}
+
+
+def _datasets(path: Path) -> dict[str, np.ndarray]:
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def _as_in_a_file(model: keras.Model) -> dict[str, keras.Variable]:
+    """A model's weights by the names that Keras gives them in a file of weights.
+
+    Keras has no function for these names, so it writes such a file, in which each weight holds its own index.
+    """
+    if coarse := [variable.path for variable in model.variables if variable.dtype == "bfloat16"]:
+        raise UsageError(
+            f"WarmStart: '{coarse[0]}' is kept in bfloat16, and names in a file of weights are found by numbers that "
+            f"it cannot hold: keep weights in float32 (Arithmetic.precision = 'mixed_bfloat16'), or take a .keras file"
+        )
+    before = [np.asarray(variable) for variable in model.variables]
+    try:
+        for i, variable in enumerate(model.variables):
+            variable.assign(np.full(variable.shape, i, before[i].dtype))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "numbers.weights.h5"
+            model.save_weights(path)
+            return {
+                name: model.variables[int(np.ravel(values)[0])]
+                for name, values in _datasets(path).items()
+                if values.size
+            }
+    finally:
+        for variable, value in zip(model.variables, before, strict=True):
+            variable.assign(value)
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(f"'{name}'" for name in listed[:3]) + (", …" if len(listed) > 3 else "")

@@ -1,0 +1,250 @@
+"""Checkpoints: written in the background, committed atomically, verified when they are read.
+
+    RUN_DIR/checkpoints/step_00001000/   state.index, state.data-* (tf.train.load_checkpoint), manifest.json
+
+What a checkpoint holds is decided in modes/state.py, when one is made in actions/checkpoint.py.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.base.errors import TrainingError, UsageError
+
+_FORMAT = 1
+_NAME = re.compile(r"step_(\d{8,})$")
+
+
+class SavedState(NamedTuple):
+    """A checkpoint that was read: its step, its values by name, and the notes in its manifest."""
+
+    step: int
+    values: dict[str, np.ndarray]
+    notes: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run directory.
+
+    Args:
+      directory: created with the first checkpoint.
+      attempt: number of this attempt at the run; goes into temporary names and the manifest.
+      say: prints a line.
+      committing: a context in which a checkpoint becomes visible; raises if this attempt may no longer commit.
+      keep: how many of the newest are kept.
+
+    Raises:
+      UsageError: `keep` is below 1.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        attempt: int,
+        say: Callable[[str], None] = print,
+        committing: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+        keep: int = 3,
+    ):
+        if keep < 1:
+            raise UsageError(f"Checkpoints.keep = {keep}: keep at least 1")
+        self._directory, self._attempt, self._say, self._keep = directory, attempt, say, keep
+        self._committing = committing
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[None] | None = None
+        self._newest = -1
+
+    def save(
+        self,
+        step: int,
+        values: Mapping[str, np.ndarray],
+        notes: Mapping[str, Any],
+        committed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Starts to write a checkpoint; waits only for the previous one. Skips a step that is saved already.
+
+        committed: called in the writing thread once the checkpoint is visible.
+
+        Raises: whatever went wrong with the previous checkpoint, see `wait`.
+        """
+        self.wait()
+        if step == self._newest:
+            committed()
+            return
+        self._pending = self._writer.submit(self._write, step, dict(values), dict(notes), committed)
+
+    def wait(self) -> None:
+        """Waits until nothing is being written.
+
+        Raises:
+          TrainingError: the checkpoint could not be written, or a newer attempt has begun.
+        """
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        try:
+            pending.result()
+        except (OSError, tf.errors.OpError) as error:
+            free = shutil.disk_usage(self._directory).free
+            raise TrainingError(
+                f"no checkpoint could be written to {self._directory}, which has {free:,} bytes free ({error}): make "
+                f"room there or repair it; the same command goes on from the newest checkpoint"
+            ) from error
+
+    def failed(self) -> bool:
+        """Whether the checkpoint that was being written has failed; the next `save` or `wait` raises why."""
+        return self._pending is not None and self._pending.done() and self._pending.exception() is not None
+
+    def finish(self) -> None:
+        """Waits until nothing is being written, after a failure, too; prints what went wrong instead of raising it."""
+        try:
+            self.wait()
+        except Exception as error:
+            self._say(f"warning: the last checkpoint could not be written ({error})")
+
+    def restore(self, set_bad_aside: bool) -> SavedState | None:
+        """Returns the newest checkpoint that verifies, or None if there never was one.
+
+        set_bad_aside: rename those that do not verify (needs the run's lock), so that they are not read again.
+
+        Raises:
+          UsageError: there are checkpoints, but none can be read.
+        """
+        found = self._found()
+        for step, path in found:
+            try:
+                saved = _read(step, path)
+            except (OSError, ValueError, KeyError, TypeError, IndexError, tf.errors.OpError) as error:
+                if not path.exists():  # a run in progress has written newer ones and removed this one
+                    return self.restore(set_bad_aside)
+                kept = "it is left in place"
+                if set_bad_aside:
+                    where = _unused(path.with_name(path.name + ".corrupt"))
+                    path.rename(where)
+                    kept = f"it is kept as {where}"
+                self._say(f"warning: checkpoint {path.name} is damaged ({error}); {kept}")
+                continue
+            if step != found[0][0]:
+                self._say(f"warning: going back to the checkpoint before it, of step {step:,}")
+            self._newest = step
+            return saved
+        if found or any(self._directory.glob("step_*.corrupt*")):
+            raise UsageError(
+                f"no checkpoint in {self._directory} can be read; to start afresh, use another run_dir or move that "
+                f"folder away"
+            )
+        return None
+
+    def read(self, step: int) -> SavedState:
+        """Returns the checkpoint of a step.
+
+        Raises: whatever is wrong with it: OSError, ValueError, KeyError, TypeError, IndexError or tf.errors.OpError.
+        """
+        return _read(step, self._directory / f"step_{step:08d}")
+
+    def clean(self) -> None:
+        """Removes what a killed attempt left half-written."""
+        for leftover in self._directory.glob(".step_*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def _found(self) -> list[tuple[int, Path]]:
+        """Committed checkpoints, newest first, whether they verify or not."""
+        if not self._directory.is_dir():
+            return []
+        found = [(int(m[1]), path) for path in self._directory.iterdir() if (m := _NAME.match(path.name))]
+        return sorted(found, reverse=True)
+
+    def _write(
+        self, step: int, values: dict[str, np.ndarray], notes: dict[str, Any], committed: Callable[[], None]
+    ) -> None:
+        final = self._directory / f"step_{step:08d}"
+        temporary = self._directory / f".{final.name}.attempt_{self._attempt}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        with tf.device("CPU:0"):
+            tf.raw_ops.SaveV2(
+                prefix=str(temporary / "state"),
+                tensor_names=list(values),
+                shape_and_slices=[""] * len(values),
+                tensors=[tf.convert_to_tensor(value) for value in values.values()],
+            )
+        files = {path.name: {"bytes": path.stat().st_size, "crc32": _crc32(path)} for path in temporary.iterdir()}
+        manifest = {"format": _FORMAT, "step": step, "attempt": self._attempt, "files": files, "notes": notes}
+        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
+        # Durable before it is visible: the data, then the folder's own entries, then the name, then the parent's.
+        for path in (*temporary.iterdir(), temporary):
+            _sync(path)
+        with self._committing():
+            if final.exists():  # an earlier attempt's; never the one that was restored from
+                shutil.rmtree(final)
+            temporary.rename(final)
+            _sync(self._directory)
+            self._newest = step
+            committed()
+        for _, path in self._found()[self._keep :]:
+            doomed = path.with_name(f".{path.name}.old")
+            path.rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+
+class ReadOnlyCheckpoints(Checkpoints):
+    """Checkpoints that another process writes: rank 0, or another run."""
+
+    def save(
+        self,
+        step: int,
+        values: Mapping[str, np.ndarray],
+        notes: Mapping[str, Any],
+        committed: Callable[[], None] = lambda: None,
+    ) -> None:
+        pass
+
+    def clean(self) -> None:
+        pass
+
+
+def _read(step: int, path: Path) -> SavedState:
+    manifest = json.loads((path / "manifest.json").read_text())
+    if manifest["format"] != _FORMAT or manifest["step"] != step:
+        raise ValueError("its manifest is of another format or step")
+    for name, expected in manifest["files"].items():
+        file = path / name
+        if not file.exists():
+            raise ValueError(f"{name} is missing")
+        if file.stat().st_size != expected["bytes"]:
+            raise ValueError(f"{name} has {file.stat().st_size:,} of {expected['bytes']:,} bytes")
+        if _crc32(file) != expected["crc32"]:
+            raise ValueError(f"{name} has the wrong checksum")
+    reader = tf.train.load_checkpoint(str(path / "state"))
+    values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    return SavedState(step, {name: np.asarray(value) for name, value in values.items()}, manifest["notes"])
+
+
+def _crc32(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unused(path: Path) -> Path:
+    candidates = [path, *(path.with_name(f"{path.name}.{i}") for i in range(2, 1000))]
+    return next(candidate for candidate in candidates if not candidate.exists())

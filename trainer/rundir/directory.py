@@ -1,0 +1,196 @@
+"""The run directory: who may write to it, and the small files in it.
+
+    config.gin  operative_config.gin  checkpoints/  tensorboard/  logs/  report.json
+    .lock     held by the one live command;  .attempt, .fence: which attempt may commit
+    .journal  how far the newest attempt has come, and where its seconds went, as of about a second ago
+
+Checkpoints and event files have modules of their own (checkpoints.py, observe/summaries.py).
+"""
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from trainer.base.errors import TrainingError, UsageError
+from trainer.storage import atomic
+
+_ATTEMPT, _JOURNAL = ".attempt", ".journal"
+
+_SECONDS_TO_SEE = 10.0
+
+# What a resume needs from report.json.
+_COUNTS = ("step", "total_steps", "attempts")
+
+
+class RunDirectory:
+    """One run's directory; nothing is created before `acquire`.
+
+    Args:
+      path: the directory, which need not exist.
+      locked: whether the launcher of this process holds the lock already.
+
+    Raises:
+      UsageError: `path` is a URL.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], locked: bool = False):
+        if "://" in str(path):
+            raise UsageError(f"--run_dir={path}: give a folder on this machine or on a mounted share")
+        self.path = Path(path).expanduser().absolute()
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.config = self.path / "config.gin"
+        self.logs = self.path / "logs"
+        self._lock: IO[str] | None = None
+        self._locked = locked
+
+    def has_checkpoints(self) -> bool:
+        """Whether anything was ever saved here, damaged or not."""
+        return any(self.checkpoints.glob("step_*"))
+
+    def require_free(self) -> None:
+        """Raises UsageError if another live process trains in this directory.
+
+        Takes the lock if a run has used the directory before; creates no directory.
+        """
+        try:
+            taken_before = (self.path / ".lock").exists() or self.config.exists()
+        except OSError as error:
+            raise UsageError(f"--run_dir={self.path} cannot be written to: {error.strerror}") from error
+        if taken_before:
+            self._take_lock()
+
+    def acquire(self) -> None:
+        """Creates the directory and becomes its only writer, until this process ends, however it ends.
+
+        Raises:
+          UsageError: it cannot be written to, or another live process is its writer.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if self._lock is None and not self._locked:
+                self._take_lock()
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise UsageError(f"--run_dir={self.path} cannot be written to: {error.strerror}") from error
+
+    def _take_lock(self) -> None:
+        try:
+            lock = open(self.path / ".lock", "a+")  # noqa: SIM115  (held as long as the process lives)
+        except OSError as error:
+            raise UsageError(f"--run_dir={self.path} cannot be written to: {error.strerror}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise UsageError(
+                f"--run_dir={self.path} is in use by {lock.read().strip() or 'another process'}: wait for it to end, "
+                f"stop it, or choose another run_dir"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        lock.flush()
+        self._lock = lock
+
+    def claim(self, attempt: int) -> None:
+        """Makes `attempt` the one that may commit; processes of earlier attempts that still live no longer can."""
+        with self._fenced():
+            self.write(_ATTEMPT, f"{attempt}\n")
+        self._attempt = attempt
+
+    def is_claimed(self, attempt: int) -> bool:
+        """Whether this process sees that `attempt` was claimed; waits up to 10 s for it, for network file systems."""
+        deadline = time.monotonic() + _SECONDS_TO_SEE
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError, ValueError):
+                if int((self.path / _ATTEMPT).read_text()) == attempt:
+                    return True
+            time.sleep(0.1)
+        return False
+
+    @contextlib.contextmanager
+    def committing(self) -> Iterator[None]:
+        """Within this context no other attempt can be claimed.
+
+        Raises:
+          TrainingError: another attempt has been claimed since.
+        """
+        with self._fenced():
+            newest = int((self.path / _ATTEMPT).read_text())
+            if newest != self._attempt:
+                raise TrainingError(
+                    f"attempt {self._attempt} at {self.path} is over, since attempt {newest} has begun: not saved"
+                )
+            yield
+
+    @contextlib.contextmanager
+    def _fenced(self) -> Iterator[None]:
+        with open(self.path / ".fence", "a") as fence:
+            fcntl.flock(fence, fcntl.LOCK_EX)
+            yield
+
+    def write(self, name: str, text: str) -> None:
+        """Writes a small file atomically: a reader sees the old or the new text, never half of it."""
+        with atomic.replacing(self.path / name) as file:
+            file.write_text(text)
+
+    def read_report(self) -> dict[str, Any]:
+        """The contents of report.json; empty before the first attempt.
+
+        Raises:
+          UsageError: it cannot be read, or lacks what a resume needs.
+        """
+        try:
+            report = json.loads((self.path / "report.json").read_text())
+            if not isinstance(report, dict) or any(type(report.get(name)) is not int for name in _COUNTS):
+                raise ValueError(f"it lacks one of {', '.join(_COUNTS)}")
+            return report
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.path / 'report.json'} cannot be read ({error}): restore or remove it") from error
+
+    def read_journal(self) -> dict[str, Any]:
+        """The newest entry of the journal; empty if there is none."""
+        try:
+            entry: dict[str, Any] = json.loads((self.path / _JOURNAL).read_text())
+            return entry
+        except (OSError, ValueError):  # only statistics depend on it, so it need not be repaired
+            return {}
+
+    def write_journal(self, entry: dict[str, Any]) -> None:
+        """Replaces the journal's entry, see Goodput.keep_journal."""
+        self.write(_JOURNAL, json.dumps(entry) + "\n")
+
+    def write_report(self, report: dict[str, Any]) -> None:
+        """Writes report.json; numbers that are not finite become null."""
+        self.write("report.json", json.dumps(_without_nan(report), indent=1, allow_nan=False) + "\n")
+
+
+class ReadOnlyRunDirectory(RunDirectory):
+    """The run directory on ranks other than rank 0, which does all the writing."""
+
+    def acquire(self) -> None:
+        pass
+
+    def claim(self, attempt: int) -> None:
+        pass
+
+    def write(self, name: str, text: str) -> None:
+        pass
+
+
+def _without_nan(value: Any) -> Any:
+    """Replaces NaN and infinities, which JSON does not have, by null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

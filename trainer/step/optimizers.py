@@ -1,0 +1,42 @@
+"""Prepares a Keras optimizer for the step: refuses what would act on each replica alone, and fuses Adam.
+
+Makes no optimizer; tasks do.
+"""
+
+import keras
+
+from trainer.base import private_keras
+from trainer.base.errors import UsageError
+from trainer.tasks.protocol import Objective
+
+_REMEDIES = {
+    "clipnorm": "set Arithmetic.clip_norm instead",
+    "global_clipnorm": "set Arithmetic.clip_norm instead",
+    "clipvalue": "set Arithmetic.clip_norm instead",
+    "gradient_accumulation_steps": "raise Arithmetic.shards instead",
+    "loss_scale_factor": "Arithmetic.precision = 'mixed_float16' scales the loss",
+    "use_ema": "set Arithmetic.average_decay instead",
+}
+
+
+def prepare(objective: Objective) -> None:
+    """Builds the objective's optimizer; called within strategy.scope().
+
+    Raises:
+      UsageError: one of its settings would act on each replica alone, before gradients are reduced.
+    """
+    optimizer = objective.optimizer
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        raise UsageError("use the optimizer without LossScaleOptimizer: Arithmetic.precision = 'mixed_float16' scales")
+    for name, remedy in _REMEDIES.items():
+        if getattr(optimizer, name, None):
+            raise UsageError(f"{type(optimizer).__name__}.{name} would act on each replica alone: {remedy}")
+    optimizer.build(list(objective.variables))
+    private_keras.own_reduction(optimizer)
+    private_keras.fuse(optimizer)
+
+
+def learning_rate(objective: Objective) -> float | None:
+    """The configured learning rate; None if it is a schedule."""
+    rate = private_keras.configured_rate(objective.optimizer)
+    return None if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else float(rate.numpy())
