@@ -53,7 +53,7 @@ def digits(splits):
 
 @pytest.fixture(scope="session")
 def on_replicas(run_program, digits, tmp_path_factory):
-    """What tests/replicas.py finds on a number of devices, each number once a session: {'case/quantity': array}."""
+    """What tests/replicas.py finds on a number of devices, each number once per session: {'case/quantity': array}."""
     import numpy as np
 
     # Below the folder that all of pytest's processes share.
@@ -77,7 +77,7 @@ def on_replicas(run_program, digits, tmp_path_factory):
 
 @pytest.fixture
 def new_step():
-    """Makes a (TrainStep, Input) on one device, with everything that depends on the process set up for it."""
+    """Makes a (DeviceLoop, Input) on one device, with everything that depends on the process set up for it."""
     import examples
     import keras
     import tensorflow as tf

@@ -4,35 +4,44 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from trainer.arithmetic import Arithmetic
-from trainer.data.order import Order
+from trainer.data.global_permutation import GlobalPermutation
 from trainer.data.pipeline import Input, Layout
 from trainer.data.sources.arrays import Arrays
-from trainer.step import TrainStep
+from trainer.distributed.collective_wait import CollectiveWait
+from trainer.step.arithmetic import Arithmetic
+from trainer.step.device_loop import DeviceLoop
+from trainer.step.step_state import StepState
+from trainer.step.train_step import TrainStep
+from trainer.step.variable_names import named_variables
 from trainer.tasks.protocol import Loss, Objective, Parts
 from trainer.tasks.supervised import Supervised
 
 
-def new_step(strategy, task, arrays, batch_size=32, shards=1, seed=1, shuffle=True, xla=False, **arithmetic):
-    """A TrainStep and the Input it trains on; a plain graph unless asked otherwise, since XLA takes seconds."""
-    keras.utils.clear_session()  # layers are numbered from 1 again, so that equal models have equal names
+def new_step(
+    strategy, task, arrays, batch_size=32, shards=1, seed=1, shuffle=True, xla=False, freezes=(), **arithmetic
+):
+    """A DeviceLoop and the Input it trains on; a plain graph unless asked otherwise, since XLA takes seconds."""
+    keras.utils.clear_session(
+        free_memory=False
+    )  # layers are numbered from 1 again, so that equal models have equal names
     choices = Arithmetic(shards=shards, xla=xla, **arithmetic)
     choices.prepare_process(seed)
     source = Arrays(arrays)
     layout = Layout(batch_size, shards, strategy.num_replicas_in_sync)
-    order = Order(len(source), batch_size, seed if shuffle else None)
-    step = TrainStep(strategy, task, source.fields, layout, seed, choices)
-    return step, Input(source, order, layout, strategy)
+    order = GlobalPermutation(len(source), batch_size, seed if shuffle else None)
+    state = StepState(strategy, task, source.fields, choices, seed, freezes)
+    loop = DeviceLoop(TrainStep(strategy, state, layout, seed, choices, CollectiveWait(layout.replicas)))
+    return loop, Input(source, order, layout, strategy)
 
 
-def values(step):
+def values(loop):
     """Every value that would be saved, by name."""
-    return {name: variable.numpy() for name, variable in step.variables().items()}
+    return {name: variable.numpy() for name, variable in named_variables(loop.state).items()}
 
 
-def weights(step):
+def weights(loop):
     """The trained weights of all objectives, by name."""
-    return {v.path: v.numpy() for objective in step.parts.objectives for v in objective.variables}
+    return {v.path: v.numpy() for objective in loop.state.parts.objectives for v in objective.variables}
 
 
 def dense_net(dropout=0.0):

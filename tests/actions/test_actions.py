@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
-from trainer.actions.action import NEVER, Context
+from trainer.actions.action import NEVER, Attempt, Context, Training
 from trainer.actions.checkpoint import Checkpoint
 from trainer.actions.early_stopping import EarlyStopping
 from trainer.actions.evaluate import Evaluate
@@ -20,21 +20,22 @@ from trainer.actions.non_finite import NonFinite
 from trainer.actions.progress import Progress
 from trainer.actions.projector import Projector
 from trainer.actions.reduce_on_plateau import ReduceOnPlateau
-from trainer.actions.release import Release
 from trainer.actions.show import Show
 from trainer.actions.stop import Stop
-from trainer.arrivals import Arrivals
-from trainer.console import Console
-from trainer.data.order import Order
+from trainer.actions.unfreeze import Unfreeze
+from trainer.base.errors import TrainingError, UsageError
+from trainer.data.global_permutation import GlobalPermutation
 from trainer.data.source import Field
-from trainer.errors import TrainingError, UsageError
-from trainer.freezing import Freeze
-from trainer.goodput import Ledger
-from trainer.ranks import Ranks
-from trainer.reports import Report, Reporter
-from trainer.requests import Reason, Requests
-from trainer.step import Numbers
-from trainer.summaries import Summaries
+from trainer.distributed.collective_wait import CollectiveWait
+from trainer.distributed.ranks import Ranks
+from trainer.lifecycle.goodput import Goodput
+from trainer.lifecycle.stop_requests import StopReason, StopRequests
+from trainer.loop.reporter import Reporter
+from trainer.observe.console import Console
+from trainer.observe.report import Interval, Position, Report
+from trainer.observe.summaries import Summaries
+from trainer.step.freezing import Freeze
+from trainer.step.results import StepResults
 from trainer.tasks.protocol import Parts
 
 
@@ -56,7 +57,7 @@ class Evaluated:
 
 @dataclasses.dataclass
 class Run:
-    """The context of a run of 100 steps, 30 an epoch."""
+    """The context of a run of 100 steps, 30 per epoch."""
 
     context: Context
     saved: list
@@ -73,22 +74,28 @@ class Run:
 @pytest.fixture
 def run(tmp_path):
     saved, asked, factors = [], [], []
+    attempt = Attempt(
+        1, Ranks(tf.distribute.get_strategy()), saved.append, save_failed=lambda: False,
+        should_stop=lambda: bool(asked),
+    )  # fmt: skip
+    training = Training(Parts([], {}), {}, lambda step: None, factors.append, lambda rule: None)
     context = Context(
         total_steps=100, steps_per_epoch=30, evaluator=Evaluated(), summaries=Summaries(tmp_path), console=Console(),
-        ledger=Ledger(0.0), save=saved.append, save_failed=lambda: False, should_stop=lambda: bool(asked),
-        ranks=Ranks(tf.distribute.get_strategy()), attempt=1, poison=lambda step: None,
-        scale_learning_rate=factors.append, release=lambda rule: None, parts=Parts([], {}), fields={},
+        goodput=Goodput(0.0), attempt=attempt, training=training,
     )  # fmt: skip
     return Run(context, saved, asked, factors)
 
 
-def report(step, **changes):
+def report(step, request=StopReason.NONE, finite=True, **changes):
+    """What a boundary tells; what differs from the usual is given by the names of the records' fields."""
     values = {
-        "total_steps": 100, "epoch": 1, "epochs": 4, "losses": {"loss": (4.0, 2.0)}, "metrics": {"accuracy": 0.75},
-        "hyperparameters": {"learning_rate": 0.125}, "steps": 10, "examples": 320, "seconds": 2.0, "waiting": 0.5,
-        "held_up": (0.25,), "request": Reason.NONE, "finite": True,
-    }  # fmt: skip
-    return Report(step=step, **(values | changes))
+        "losses": {"loss": (4.0, 2.0)}, "metrics": {"accuracy": 0.75}, "hyperparameters": {"learning_rate": 0.125},
+        "steps": 10, "examples": 320, "seconds": 2.0, "waiting_for_data": 0.5, "collective_wait": (0.25,),
+        "evaluation": {},
+    } | changes  # fmt: skip
+    evaluation = values.pop("evaluation")
+    results = StepResults(*(values.pop(name) for name in ("losses", "metrics", "hyperparameters")), finite)
+    return Report(Position(step, 100, 1, 4), results, Interval(**values), finite, request, evaluation)
 
 
 @pytest.mark.parametrize("make", [Checkpoint, Log, Evaluate])
@@ -115,7 +122,7 @@ def test_evaluations_are_written_and_reported(run, capsys):
     assert run.scalars("eval/validation", "loss") == [(40, 0.5)]  # there is another split
     assert "validation split 0 loss 0.5" in capsys.readouterr().out
     assert not action.due(40, found) and action.next_step(40) == 80
-    assert run.context.ledger.seconds()["evaluation"] > 0
+    assert run.context.goodput.seconds()["evaluation"] > 0
 
 
 def test_an_evaluation_that_was_cut_short_stays_owed(run):
@@ -240,19 +247,25 @@ def test_what_is_no_number_ends_the_run(run):
 )
 def test_losses_and_weights_must_be_numbers(loss, weights, finite):
     class Step:
-        arrivals = Arrivals(1)
+        collective_wait = CollectiveWait(1)
+
+        @property
+        def train_step(self):
+            return self
 
         def read(self):
-            return Numbers({"fine": (1.0, 1.0), "loss": (loss, 1.0)}, {}, {}, weights)
+            return StepResults({"fine": (1.0, 1.0), "loss": (loss, 1.0)}, {}, {}, weights)
 
-    reporter = Reporter(Step(), Order(320, 32), Ledger(0.0), 100, 0, Requests(), Ranks(tf.distribute.get_strategy()))
+    reporter = Reporter(
+        Step(), GlobalPermutation(320, 32), Goodput(0.0), 100, 0, StopRequests(), Ranks(tf.distribute.get_strategy())
+    )
     assert reporter.read(10).finite is finite
 
 
 def test_a_request_to_stop_is_followed(run):
     action = Stop(run.context)
     assert not action.due(10, report(10))
-    found = report(10, request=Reason.TERMINATED)
+    found = report(10, request=StopReason.TERMINATED)
     assert action.due(10, found) and action(found) is True
 
 
@@ -308,18 +321,18 @@ def test_reducing_refuses_what_makes_no_sense(run, options, name):
 
 
 def test_a_rule_of_freezing_ends_once_and_stays_ended(run):
-    released = []
-    context = run.context._replace(release=released.append)
+    unfrozen = []
+    context = run.context._replace(training=run.context.training._replace(unfreeze=unfrozen.append))
     rule = Freeze("dense", until=20)
-    action, other = Release(context, rule), Release(context, Freeze("conv", until=20))
+    action, other = Unfreeze(context, rule), Unfreeze(context, Freeze("conv", until=20))
     assert [action.next_step(step) for step in (0, 19, 20, 25)] == [20, 20, 20, 25] and action.name != other.name
-    assert action.name != Release(context, Freeze("dense", until=20, model="generator")).name
+    assert action.name != Unfreeze(context, Freeze("dense", until=20, model="generator")).name
     assert not action.due(19, report(19)) and action.due(20, report(20))
     action(report(20))
-    assert released == [rule] and action.next_step(20) == NEVER and not action.due(20, report(20))
-    again = Release(context, rule)
+    assert unfrozen == [rule] and action.next_step(20) == NEVER and not action.due(20, report(20))
+    again = Unfreeze(context, rule)
     again.restore(action.state())
-    assert released == [rule, rule] and not again.due(30, report(30))
+    assert unfrozen == [rule, rule] and not again.due(30, report(30))
 
 
 class Showing(Evaluated):
@@ -360,9 +373,8 @@ def test_word_vectors_go_to_the_projector(run, tmp_path):
     model = keras.Sequential([keras.layers.Embedding(5, 3, name="embedding")])
     model(tf.zeros((1, 2), tf.int32))
     fields = {"x": Field((2,), "int32", 0, 3, ("", "[UNK]", "a\tb", "c"))}
-    context = run.context._replace(
-        parts=Parts([], {"model": model}), fields=fields, summaries=Summaries(tmp_path / "tensorboard")
-    )
+    training = run.context.training._replace(parts=Parts([], {"model": model}), fields=fields)
+    context = run.context._replace(training=training, summaries=Summaries(tmp_path / "tensorboard"))
     Projector(context)(report(30))
     folder = tmp_path / "tensorboard" / "train"
     assert (folder / "meta.tsv").read_text() == "[UNK]\na b\nc\n"
@@ -372,4 +384,4 @@ def test_word_vectors_go_to_the_projector(run, tmp_path):
     with pytest.raises(UsageError, match="no layers.Embedding is called 'words'; the model has: embedding"):
         Projector(context, layer="words")
     with pytest.raises(UsageError, match="the data has no field 'x' with a vocabulary"):
-        Projector(context._replace(fields={"x": Field((2,), "int32")}))
+        Projector(context._replace(training=training._replace(fields={"x": Field((2,), "int32")})))

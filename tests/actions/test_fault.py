@@ -8,14 +8,24 @@ import pytest
 
 from trainer.actions.action import NEVER
 from trainer.actions.fault import Fault
-from trainer.errors import UsageError
+from trainer.base.errors import UsageError
 
 
-def fault(rank=0, ranks=2, attempt=1, poisoned=None, **options):
-    context = SimpleNamespace(
-        ranks=SimpleNamespace(rank=rank, count=ranks), attempt=attempt, poison=(poisoned or []).append
+def context(rank, ranks, attempt, with_nan=None):
+    """What a fault needs of its context; steps whose gradients it makes NaN are added to `with_nan`."""
+    append = (with_nan if with_nan is not None else []).append
+    return SimpleNamespace(
+        attempt=SimpleNamespace(number=attempt, ranks=SimpleNamespace(rank=rank, count=ranks)),
+        training=SimpleNamespace(inject_nan=append),
     )
-    return Fault(context, **{"kind": "raise", "step": 7, **options})
+
+
+def boundary(step=7, steps=1):
+    return SimpleNamespace(step=step, interval=SimpleNamespace(steps=steps))
+
+
+def fault(rank=0, ranks=2, attempt=1, **options):
+    return Fault(context(rank, ranks, attempt), **{"kind": "raise", "step": 7, **options})
 
 
 def boundaries(action, last=30):
@@ -32,7 +42,7 @@ def test_it_has_a_boundary_of_its_own_on_all_ranks():
 
 
 def test_it_fails_on_its_rank_alone():
-    at = SimpleNamespace(step=7, steps=1)
+    at = boundary()
     assert fault(rank=1).due(7, at) and fault(rank=1)(at) is False
     with pytest.raises(RuntimeError, match="after step 7"):
         fault(rank=0)(at)
@@ -40,20 +50,19 @@ def test_it_fails_on_its_rank_alone():
 
 def test_it_meets_no_other_attempt():
     assert boundaries(fault(attempt=2)) == []
-    assert not fault(attempt=2).due(7, SimpleNamespace(step=7, steps=1))
+    assert not fault(attempt=2).due(7, boundary())
     assert boundaries(fault(attempt=2, **{})) == []
 
 
 def test_a_boundary_without_steps_is_not_the_one():
-    assert not fault().due(7, SimpleNamespace(step=7, steps=0))
+    assert not fault().due(7, boundary(steps=0))
 
 
-def test_gradients_are_poisoned_beforehand_where_it_is_due():
+def test_gradients_are_made_nan_beforehand_where_it_is_due():
     for rank, attempt, expected in ((1, 1, [7]), (0, 1, []), (1, 2, [])):
-        poisoned = []
-        context = SimpleNamespace(ranks=SimpleNamespace(rank=rank, count=2), attempt=attempt, poison=poisoned.append)
-        Fault(context, "nan", 7, rank=1)
-        assert poisoned == expected
+        found = []
+        Fault(context(rank, 2, attempt, found), "nan", 7, rank=1)
+        assert found == expected
 
 
 @pytest.mark.parametrize(
@@ -62,7 +71,7 @@ def test_gradients_are_poisoned_beforehand_where_it_is_due():
 def test_signals_go_to_this_process(kind, number, monkeypatch):
     sent = []
     monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
-    fault(kind=kind)(SimpleNamespace(step=7, steps=1))
+    fault(kind=kind)(boundary())
     assert sent == [(os.getpid(), number)]
 
 
@@ -79,6 +88,5 @@ def test_signals_go_to_this_process(kind, number, monkeypatch):
 )
 def test_what_makes_no_sense_is_refused(options, named):
     ranks = options.pop("ranks", 2)
-    context = SimpleNamespace(ranks=SimpleNamespace(rank=0, count=ranks), attempt=1, poison=print)
     with pytest.raises(UsageError, match=named):
-        Fault(context, **{"kind": "raise", "step": 7, **options})
+        Fault(context(0, ranks, 1), **{"kind": "raise", "step": 7, **options})

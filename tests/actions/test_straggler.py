@@ -5,15 +5,15 @@ from types import SimpleNamespace
 import pytest
 
 from trainer.actions.straggler import Straggler
-from trainer.errors import UsageError
+from trainer.base.errors import UsageError
 
 
 def told(*reports, **options):
-    """What is said of reports, each a tuple of the seconds of training and of those that each rank was held up."""
+    """What is said of reports, each a tuple of the seconds of training and of those in the collective, by rank."""
     lines = []
     action = Straggler(SimpleNamespace(console=SimpleNamespace(say=lines.append)), **options)
-    for step, (seconds, held_up) in enumerate(reports, 1):
-        report = SimpleNamespace(step=step, seconds=seconds, held_up=held_up)
+    for step, (seconds, waits) in enumerate(reports, 1):
+        report = SimpleNamespace(step=step, interval=SimpleNamespace(seconds=seconds, collective_wait=waits))
         if action.due(step, report):
             assert action(report) is False
     return lines

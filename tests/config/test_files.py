@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from trainer.base.errors import UsageError
 from trainer.config import parse
 from trainer.config.files import choose, find
-from trainer.errors import UsageError
 
 
 def test_a_file_as_given_comes_before_the_places_and_these_in_their_order(write):

@@ -2,9 +2,9 @@
 
 import pytest
 
+from trainer.base.errors import UsageError
 from trainer.config import parse
 from trainer.config.configuration import Key, Macro, Reference
-from trainer.errors import UsageError
 
 HEAD = "from __gin__ import dynamic_registration\n"
 RUN = HEAD + "from app import experiment\nfrom app import parts\nfrom app.models import mlp as m\n"
@@ -124,6 +124,7 @@ def test_a_param_is_one_binding(write, text):
         ("experiment.run.model = @parts.VALUE", ["app.parts.VALUE is a value of type int"]),
         ("parts.Layer.nmae = 1", ["app.parts.Layer takes no nmae", "did you mean name?"]),
         ("import app.modles", ["No module named 'app.modles'", "did you mean models?"]),
+        ("from app import mlp", ["No module named 'app.mlp'; there is app.models.mlp"]),
         ("from app.models import mpl", ["No module named 'app.models.mpl'", "did you mean mlp?"]),
         ("from app.experiment import run", ["'app.experiment' is not a package"]),
         (

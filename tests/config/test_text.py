@@ -5,8 +5,8 @@ import importlib
 import gin
 import pytest
 
-from trainer.config import check, parse, text
-from trainer.errors import UsageError
+from trainer.base.errors import UsageError
+from trainer.config import parse, text, validation
 
 HEAD = """from __gin__ import dynamic_registration
 from app import experiment
@@ -82,7 +82,7 @@ def test_modules_that_are_imported_for_their_effect_stay():
 
 def test_the_loaded_root_takes_what_its_caller_does_not_pass():
     configuration = read("S = 4\nexperiment.run.steps = %S\nexperiment.run.model = @a/m.build\na/m.build.width = 2\n")
-    configuration, _ = check.check(configuration, "app.experiment.run", ["run_dir"])
+    configuration, _ = validation.check(configuration, "app.experiment.run", ["run_dir"])
     run = text.load(text.text(configuration), "app.experiment.run")
     assert run("somewhere") == (1, ("mlp", 2), 4)
     assert run("somewhere", steps=9)[2] == 9

@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from trainer.base.errors import UsageError
 from trainer.data.source import Field, Splits
 from trainer.data.sources import arrays
 from trainer.data.sources.arrays import Arrays, as_source
 from trainer.data.splits import Subset
-from trainer.errors import UsageError
 
 
 def of_rank(rank):
@@ -32,16 +32,16 @@ def model_for(rank):
 @pytest.mark.parametrize("rank", [2, 3, 4, 5])
 def test_any_rank_trains_in_the_type_it_has(new_step, rank):
     data = {"x": of_rank(rank), "y": np.arange(20) % 3}
-    step, source = new_step(examples.classifier(lambda: model_for(rank)), data, batch_size=8, shards=2)
+    loop, source = new_step(examples.classifier(lambda: model_for(rank)), data, batch_size=8, shards=2)
     batches = source.open(0)
     segment = next(batches.take(1))
     assert segment.block["x"].dtype == "uint8"
-    before = examples.weights(step)
-    step.train([segment])
-    step.train(batches.take(2))
-    total, count = step.read().losses["loss"]
+    before = examples.weights(loop)
+    loop.train([segment])
+    loop.train(batches.take(2))
+    total, count = loop.read().losses["loss"]
     assert np.isfinite(total) and count == 20 / 8  # all examples of the epoch, in units of the batch size
-    assert all((before[name] != value).any() for name, value in examples.weights(step).items() if "kernel" in name)
+    assert all((before[name] != value).any() for name, value in examples.weights(loop).items() if "kernel" in name)
 
 
 def test_reading_gathers_by_index():

@@ -5,9 +5,9 @@ import textwrap
 import numpy as np
 import pytest
 
+from trainer.base.errors import UsageError
 from trainer.data.source import Field
 from trainer.data.sources import keras_datasets, samples
-from trainer.errors import UsageError
 
 
 def test_digits_come_with_a_package(splits, digits):
@@ -39,7 +39,7 @@ def test_keras_folder(run_program, tmp_path, digits):
     program = textwrap.dedent("""
         import os
         from trainer.data.sources import keras_datasets
-        from trainer.errors import UsageError
+        from trainer.base.errors import UsageError
 
         try:
             keras_datasets.load("mnist")

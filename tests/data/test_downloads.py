@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from trainer.base.errors import UsageError
 from trainer.data.sources import downloads
-from trainer.errors import UsageError
 
 SAID = b"1,2\n3,4\n" * 1000
 SHA256 = hashlib.sha256(SAID).hexdigest()
@@ -61,7 +61,7 @@ def test_another_file_is_not_taken_for_it(server, tmp_path):
         downloads.file(f"{address}/table.csv", SHA256, str(tmp_path))
     assert not (tmp_path / "table.csv").exists()
     (tmp_path / "table.csv").write_bytes(b"mine")
-    with pytest.raises(UsageError, match="is there, and is another file.*remove it"):
+    with pytest.raises(UsageError, match="exists, but is another file.*remove it"):
         downloads.file(f"{address}/table.csv", SHA256, str(tmp_path))
     assert (tmp_path / "table.csv").read_bytes() == b"mine"
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.data.order import Order
+from trainer.base.errors import TrainingError, UsageError
+from trainer.data.global_permutation import GlobalPermutation
 from trainer.data.pipeline import Input, Layout
 from trainer.data.sources import images
-from trainer.errors import TrainingError, UsageError
 
 # Two rows of three pixels of the colour (200, 100, 50); the second is followed by one of half as much light.
 WEBP = bytes.fromhex("524946461e000000574542505650384c110000002f024000000750b22257a6ff8188e87f0000")
@@ -176,7 +176,7 @@ def test_a_broken_image_that_is_met_while_training_is_named(folder, monkeypatch)
     (folder / "light" / "3.png").write_bytes(b"no image")
     (folder / "light" / "4.png").unlink()
     layout = Layout(len(source), 1, 1)
-    batches = Input(source, Order(len(source), len(source)), layout, tf.distribute.get_strategy()).open(0)
+    batches = Input(source, GlobalPermutation(len(source), len(source)), layout, tf.distribute.get_strategy()).open(0)
     with pytest.raises(
         TrainingError, match=r"light/[34]\.png: it cannot be decoded \((Unknown|.*No such file)"
     ) as error:
@@ -191,7 +191,7 @@ def test_a_class_is_not_skipped_as_a_whole(folder, monkeypatch, resident):
     for path in (folder / "light").iterdir():
         path.write_bytes(b"no image")
     with pytest.raises(
-        UsageError, match=r"\(train\): of a class no image can be decoded, the first is .*light/\d\.png"
+        UsageError, match=r"\(train\): no image of a class can be decoded, the first is .*light/\d\.png"
     ):
         images.folders(str(folder), size=(8, 8), test=0.5, broken="skip")
 

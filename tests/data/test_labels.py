@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.base.errors import UsageError
 from trainer.data import labels, splits
 from trainer.data.source import Splits
 from trainer.data.sources.arrays import Arrays
-from trainer.errors import UsageError
 
 
 def data(y=(0, 2, 1, 2)):

@@ -1,10 +1,11 @@
-"""The global order: a permutation an epoch, padded at its end, computed from the index alone; and the digest's hash."""
+"""The global order: a permutation per epoch, padded at its end, computed from the index alone; and the digest's hash."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.data.order import Order, from_pieces, mix, to_pieces
+from trainer.data.digest import from_pieces, mix, to_pieces
+from trainer.data.global_permutation import GlobalPermutation
 
 
 def located(order, steps, places=None):
@@ -23,32 +24,32 @@ def epoch(order, number):
 @pytest.mark.parametrize("examples", [1, 2, 7, 31, 32, 33, 100, 1000])
 @pytest.mark.parametrize("batch_size", [1, 5, 32, 300])
 def test_every_epoch_holds_every_example_once(examples, batch_size):
-    order = Order(examples, batch_size, seed=3)
+    order = GlobalPermutation(examples, batch_size, seed=3)
     for number in range(3):
         assert sorted(epoch(order, number)) == list(range(examples))
 
 
 def test_every_epoch_has_an_order_of_its_own():
-    order = Order(1000, 32, seed=3)
-    orders = [epoch(order, number) for number in range(4)] + [epoch(Order(1000, 32, seed=4), 0)]
+    order = GlobalPermutation(1000, 32, seed=3)
+    orders = [epoch(order, number) for number in range(4)] + [epoch(GlobalPermutation(1000, 32, seed=4), 0)]
     for i, one in enumerate(orders):
         for other in orders[:i]:
-            assert (one == other).mean() < 0.02  # two random orders agree at one place on average
+            assert (one == other).mean() < 0.02  # two random orders agree at one position on average
 
 
 def test_the_order_is_the_seeds_alone():
-    assert (epoch(Order(1000, 32, seed=3), 5) == epoch(Order(1000, 50, seed=3), 5)).all()
+    assert (epoch(GlobalPermutation(1000, 32, seed=3), 5) == epoch(GlobalPermutation(1000, 50, seed=3), 5)).all()
 
 
 def test_without_a_seed_examples_come_as_stored():
-    order = Order(10, 4)
+    order = GlobalPermutation(10, 4)
     assert epoch(order, 0).tolist() == epoch(order, 7).tolist() == list(range(10))
 
 
 @pytest.mark.parametrize("seed", [None, 3])
 @pytest.mark.parametrize("examples, batch_size", [(10, 4), (3, 8), (1, 5)])
 def test_padding_is_real_examples_that_do_not_count(examples, batch_size, seed):
-    order = Order(examples, batch_size, seed)
+    order = GlobalPermutation(examples, batch_size, seed)
     last = order.steps_per_epoch - 1
     ids, valid = located(order, [last], places=batch_size + 3)
     real = examples - last * batch_size
@@ -57,19 +58,19 @@ def test_padding_is_real_examples_that_do_not_count(examples, batch_size, seed):
 
 
 def test_a_place_beyond_the_batch_is_padding():
-    _, valid = located(Order(100, 8, seed=3), [0], places=10)
+    _, valid = located(GlobalPermutation(100, 8, seed=3), [0], places=10)
     assert valid[0].tolist() == [True] * 8 + [False] * 2
 
 
 def test_seeking_equals_reading_through():
-    order = Order(1000, 32, seed=3)
+    order = GlobalPermutation(1000, 32, seed=3)
     through, _ = located(order, range(100))
     for step in (0, 31, 32, 77):
         assert (located(order, [step])[0][0] == through[step]).all()
 
 
 def test_examples_before_a_step_are_the_valid_ones():
-    order = Order(100, 32, seed=3)
+    order = GlobalPermutation(100, 32, seed=3)
     _, valid = located(order, range(12))
     assert [order.examples_before(step) for step in range(12)] == [valid[:step].sum() for step in range(12)]
 
@@ -77,7 +78,7 @@ def test_examples_before_a_step_are_the_valid_ones():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_shuffle_looks_random(seed):
     examples, batch_size = 60_000, 32
-    order = Order(examples, batch_size, seed)
+    order = GlobalPermutation(examples, batch_size, seed)
     for number in range(2):
         ids = epoch(order, number).astype(float)
         # A random permutation's lag-1 correlation has a standard deviation of 1 / sqrt(N).

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.data.order import Order
+from trainer.base.errors import TrainingError, UsageError
+from trainer.data.global_permutation import GlobalPermutation
 from trainer.data.pipeline import Input, Layout
 from trainer.data.source import Field
 from trainer.data.sources.arrays import Arrays
-from trainer.errors import TrainingError, UsageError
 
 
 def expected(order, first, last):
@@ -39,11 +39,11 @@ def taken(batches, steps):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("replicas", [1, 2, 3, 4])
+@pytest.mark.parametrize("replicas", [1, 2, 3, pytest.param(4, marks=pytest.mark.slow)])
 def test_global_batches_are_the_same_on_any_number_of_replicas(on_replicas, replicas):
     found = {name: ids for name, ids in on_replicas(replicas).items() if name.startswith("batches/")}
     assert f"batches/{replicas}/7" in found and "batches/12/0" in found
-    order = Order(50, 12, seed=3)
+    order = GlobalPermutation(50, 12, seed=3)
     for name, ids in found.items():
         first = int(name.split("/")[2])
         # Padding may stand between and after the examples, where shards or replicas do not divide.
@@ -52,7 +52,7 @@ def test_global_batches_are_the_same_on_any_number_of_replicas(on_replicas, repl
 
 @pytest.mark.parametrize("shards, size", [(1, 12), (2, 6), (3, 4), (5, 3), (12, 1)])
 def test_shards_cut_a_batch_in_order(shards, size):
-    order = Order(50, 12, seed=3)
+    order = GlobalPermutation(50, 12, seed=3)
     block, _, _ = next(opened(order, shards).take(1))
     assert block["id"].shape[1:] == (shards, size)
     flat = np.where(block["valid"].numpy() > 0, block["id"].numpy(), -1).reshape(-1, shards * size)
@@ -62,12 +62,12 @@ def test_shards_cut_a_batch_in_order(shards, size):
 
 @pytest.mark.parametrize("first", [0, 1, 63, 64, 65, 130])
 def test_opening_at_a_step_skips_the_steps_before(first):
-    order = Order(1000, 8, seed=3)
+    order = GlobalPermutation(1000, 8, seed=3)
     assert (taken(opened(order, first=first), 70) == expected(order, first, first + 70)).all()
 
 
 def test_taking_crosses_blocks_and_goes_on_where_it_stopped():
-    order, step = Order(1000, 8, seed=3), 5
+    order, step = GlobalPermutation(1000, 8, seed=3), 5
     batches = opened(order, first=step)
     for steps in (1, 58, 1, 70, 64, 63, 3):
         assert (taken(batches, steps) == expected(order, step, step + steps)).all()
@@ -76,7 +76,7 @@ def test_taking_crosses_blocks_and_goes_on_where_it_stopped():
 
 @pytest.mark.parametrize("first, stop", [(0, 128), (100, 130), (7, 9), (64, 64)])
 def test_nothing_is_read_behind_the_last_step(first, stop):
-    order = Order(1000, 8, seed=3)
+    order = GlobalPermutation(1000, 8, seed=3)
     batches = opened(order, first=first, stop=stop)
     if stop > first:
         assert (taken(batches, stop - first) == expected(order, first, stop)).all()
@@ -100,7 +100,7 @@ def test_blocks_are_bounded_by_their_bytes():
 def test_names_that_every_batch_has_are_refused(name):
     source = Arrays({name: np.arange(4)})
     with pytest.raises(UsageError, match=f"'{name}'.*rename the field"):
-        Input(source, Order(4, 2), Layout(2, 1, 1), tf.distribute.get_strategy())
+        Input(source, GlobalPermutation(4, 2), Layout(2, 1, 1), tf.distribute.get_strategy())
 
 
 def test_waiting_for_data_is_noticed():
@@ -113,7 +113,7 @@ def test_waiting_for_data_is_noticed():
         def __exit__(self, *error):
             waits.append("end")
 
-    source, order = Arrays({"x": np.arange(100)}), Order(100, 1)
+    source, order = Arrays({"x": np.arange(100)}), GlobalPermutation(100, 1)
     batches = Input(source, order, Layout(1, 1, 1), tf.distribute.get_strategy(), Waiting).open(0)
     for steps in (1, 63, 1):  # two blocks of 64
         list(batches.take(steps))
@@ -124,12 +124,12 @@ def test_waiting_for_data_is_noticed():
 CLOSING = """
 import os, time
 import numpy as np, tensorflow as tf
-from trainer.data.order import Order
+from trainer.data.global_permutation import GlobalPermutation
 from trainer.data.pipeline import Input, Layout
 from trainer.data.sources.arrays import Arrays
 
 strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-opening = Input(Arrays({"x": np.zeros(64)}), Order(64, 1), Layout(1, 1, 1), strategy)
+opening = Input(Arrays({"x": np.zeros(64)}), GlobalPermutation(64, 1), Layout(1, 1, 1), strategy)
 for _ in range(3):
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     batches = opening.open(0, 64)
@@ -171,7 +171,7 @@ class Broken:
 def test_an_example_that_cannot_be_read_is_told_in_one_line_when_its_step_comes(always):
     source = Broken(always)
     layout = Layout(8, shards=2, replicas=1)
-    batches = Input(source, Order(1000, 8), layout, tf.distribute.get_strategy()).open(0)
+    batches = Input(source, GlobalPermutation(1000, 8), layout, tf.distribute.get_strategy()).open(0)
     list(batches.take(64))
     with pytest.raises(TrainingError if always else tf.errors.InvalidArgumentError, match="number 700") as error:
         list(batches.take(64))

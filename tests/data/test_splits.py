@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from trainer.base.errors import UsageError
 from trainer.data.labels import categorical
 from trainer.data.source import Splits
 from trainer.data.sources import strips, tables, text, windows
 from trainer.data.sources.arrays import Arrays
 from trainer.data.splits import fold, hold_out, share
-from trainer.errors import UsageError
 
 
 def data(examples=100):

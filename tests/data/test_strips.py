@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.base.errors import UsageError
 from trainer.data import splits
 from trainer.data.source import Splits
 from trainer.data.sources import strips
 from trainer.data.sources.arrays import Arrays
-from trainer.errors import UsageError
 
 
 def digits():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.base.errors import UsageError
 from trainer.data.sources import tables
 from trainer.data.splits import share
-from trainer.errors import UsageError
 
 
 def write(path, *lines):

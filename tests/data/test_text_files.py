@@ -1,12 +1,12 @@
-"""Files that others have made: however they are written they are read alike, and what is wrong is told with its place."""
+"""Files that others have made: however they are written they are read alike, and what is wrong is told with its position."""
 
 import gzip
 
 import pytest
 
+from trainer.base.errors import UsageError
 from trainer.data import text_files
 from trainer.data.sources import samples, tables, text
-from trainer.errors import UsageError
 
 NUMBERS = "a,b\n1,2\n3,4\n"
 # Every source that reads a CSV file, as a function of its path that uses the columns a and b.

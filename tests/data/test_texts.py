@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.base.errors import UsageError
 from trainer.data.sources import text
-from trainer.errors import UsageError
 
 TEXTS = {
     "train": (["The cat sat.", "the dog, the DOG sat", "a cat"], [0, 1, 1]),
@@ -134,7 +134,7 @@ def test_folders_may_have_folders_in_them_and_what_is_hidden_is_passed_over(tmp_
     (tmp_path / "train/pos/._1.txt").write_bytes(b"\xff")
     assert text.folders(str(tmp_path)) == {"train": (["train/neg/a/1.TXT", "train/pos/1.txt"], [0, 1])}
     (tmp_path / "only/train/.git").mkdir(parents=True)
-    with pytest.raises(UsageError, match="only/train holds no folders: texts stand in one folder a class"):
+    with pytest.raises(UsageError, match="only/train holds no folders: texts must be in one folder per class"):
         text.folders(str(tmp_path / "only"))
 
 

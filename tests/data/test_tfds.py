@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.base.errors import UsageError
 from trainer.data.source import Field
 from trainer.data.sources import arrays, text, tfds
-from trainer.errors import UsageError
 
 
 @pytest.fixture(scope="module")

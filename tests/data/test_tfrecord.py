@@ -1,15 +1,15 @@
-"""TFRecord files: any record can be read, in any order; a file that is cut off or damaged is refused with the place."""
+"""TFRecord files: any record can be read, in any order; a file that is cut off or damaged is refused with the position."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.data.order import Order
+from trainer.base.errors import TrainingError, UsageError
+from trainer.data.global_permutation import GlobalPermutation
 from trainer.data.pipeline import Input, Layout
 from trainer.data.source import Field
 from trainer.data.sources import arrays, tfrecord
 from trainer.data.sources.arrays import Arrays
-from trainer.errors import TrainingError, UsageError
 
 FEATURES = {"x": ((2, 3), "uint8"), "y": ((), "int64"), "w": ((), "float32")}
 
@@ -74,7 +74,7 @@ def flip(path, byte, bit=0):
 def train_on(source):
     """Takes a step of all examples."""
     examples = len(source)
-    data = Input(source, Order(examples, examples), Layout(examples, 1, 1), tf.distribute.get_strategy())
+    data = Input(source, GlobalPermutation(examples, examples), Layout(examples, 1, 1), tf.distribute.get_strategy())
     return next(data.open(0, 1).take(1)).block
 
 

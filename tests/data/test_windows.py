@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.base.errors import UsageError
 from trainer.data.sources import windows
-from trainer.errors import UsageError
 
 
 def read(source):
@@ -50,7 +50,7 @@ def test_the_naive_guess_is_told_in_the_units_of_the_targets():
     splits = windows.splits(lambda: np.arange(20.0), past=4, ahead=3, test=0.5)
     step = 3 / np.arange(10).std()
     assert splits.notes == (
-        f"to guess that all stays as it is errs by {step**2:.4g} squared, {step:.4g} absolute, on the test part",
+        f"predicting the last value has an error of {step**2:.4g} (squared), {step:.4g} (absolute) on the test part",
     )
 
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import features
+from trainer.base.errors import UsageError
 from trainer.data.source import Splits
 from trainer.data.sources.arrays import Arrays
-from trainer.errors import UsageError
 from trainer.models.saved_model import saved_model
+from trainer.pretrained import stored_features
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_it_computes_what_was_saved(network, path, endpoint):
 
 def test_its_features_are_trained_on(network, path, tmp_path):
     source = Arrays({"x": bytes_of(20), "y": np.arange(20)})
-    found = features.stored(Splits(source), tmp_path, lambda: saved_model(path)).splits.train
+    found = stored_features.stored(Splits(source), tmp_path, lambda: saved_model(path)).splits.train
     indices = tf.constant([3, 19], tf.int64)
     np.testing.assert_allclose(found.read(indices)["x"], network(bytes_of(20)[[3, 19]]), rtol=1e-5, atol=1e-6)
 

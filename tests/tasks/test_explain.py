@@ -6,12 +6,12 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from trainer.base.errors import UsageError
 from trainer.data.source import Field
 from trainer.data.sources import images, samples
-from trainer.errors import UsageError
 from trainer.models.efficientnet_lite0 import efficientnet_lite0
-from trainer.tasks.explain import Explain
-from trainer.warm_start import WarmStart
+from trainer.pretrained.warm_start import WarmStart
+from trainer.tasks.explain import Explain, FilterImages
 
 ADAM = lambda: keras.optimizers.Adam(0.1)
 
@@ -34,9 +34,9 @@ def colours():
     return model
 
 
-def explain(model=classifier, **options):
-    chosen = {"photos": ["cat"], "heat_layer": "last", "filter_layer": "features", "filters": 4}
-    return Explain(model, ADAM, **chosen | {"photo_size": 16, "filter_size": 8, "jitter": 0} | options)
+def explain(model=classifier, photos=("cat",), heat_layer="last", **filter_images):
+    made = {"layer": "features", "count": 4, "size": 8, "jitter": 0} | filter_images
+    return Explain(model, ADAM, list(photos), heat_layer, lambda: FilterImages(**made), photo_size=16)
 
 
 def photo(height=16, width=16, seed=0):
@@ -50,7 +50,7 @@ def built(task, **images):
 
 
 def test_heat_is_grad_cam_of_the_likeliest_class():
-    """Behind a global mean, a channel's weight is that of the dense layer, divided by the number of places."""
+    """Behind a global mean, a channel's weight is that of the dense layer, divided by the number of positions."""
     task = explain()
     batch = built(task, cat=photo())
     kernel = np.array([[2, -2, 2, -2], [1, 1, 1, 1], [0, 0, 1, 1]], np.float32).T
@@ -71,7 +71,7 @@ def test_heat_is_grad_cam_of_the_likeliest_class():
 def test_heat_falls_on_the_object_in_the_proportions_of_the_photo():
     image = np.full((1, 24, 48, 3), 10, np.uint8)
     image[0, 4:12, 30:42, 2] = 250
-    task = explain(colours, filter_layer="last", filters=3)
+    task = explain(colours, layer="last", count=3)
     found = task.outputs(built(task, cat=image))
     heat = found["cat_heat"].numpy()[0]
     assert heat.shape == (24, 48) and found["cat_class"].numpy().tolist() == [2] and heat.max() <= 1.0
@@ -92,15 +92,15 @@ def test_what_is_minimised_is_each_image_against_its_own_filter():
 
 def test_images_are_trained_and_the_classifier_is_not(new_step):
     task = explain(photos=["cat", "dog"], variation_weight=0.1, jitter=2)
-    step, data = new_step(task, {"cat": photo(), "dog": photo(20, 12)}, batch_size=2, shards=2)
+    loop, data = new_step(task, {"cat": photo(), "dog": photo(20, 12)}, batch_size=2, shards=2)
     weights, batches, losses = task.model.get_weights(), data.open(0), []
     for _ in range(20):
-        step.train(batches.take(1))
-        total, count = step.read().losses["loss"]
+        loop.train(batches.take(1))
+        total, count = loop.read().losses["loss"]
         losses.append(total / count)
     for before, after in zip(weights, task.model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
-    assert [list(o.variables) for o in step.parts.objectives] == [[task.images]]
+    assert [list(o.variables) for o in loop.state.parts.objectives] == [[task.images]]
     assert losses[-1] < losses[0] - 0.05
 
 
@@ -123,9 +123,9 @@ def test_what_is_shown_of_each_photo():
 @pytest.mark.parametrize(("options", "says"), [
     ({"photos": ["dog"]}, r"the field 'dog' as a colour image; the data has: 'cat'"),
     ({"heat_layer": "absent"}, "No such layer: absent"),
-    ({"filter_layer": "logits"}, r"'logits' puts out \[None, 3\]: name a layer with places"),
-    ({"filters": 6}, "filters = 6: the layer 'features' has 5"),
-    ({"filters": 0}, "filters = 0"),
+    ({"layer": "logits"}, r"'logits' puts out \[None, 3\]: name a layer of \[n, height, width, k\]"),
+    ({"count": 6}, "FilterImages.count = 6: the layer 'features' has 5"),
+    ({"count": 0}, "count = 0"),
     ({"jitter": 8}, "jitter = 8"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused(options, says):
@@ -146,7 +146,7 @@ def looking():
     except UsageError as error:
         pytest.skip(error.message)
     source = images.photos(paths, longest=320).train
-    task = Explain(efficientnet_lite0, ADAM, list(PHOTOS), "bn1_relu", "block4_add", filters=1)
+    task = Explain(efficientnet_lite0, ADAM, list(PHOTOS), "bn1_relu", lambda: FilterImages("block4_add", 1))
     rename = {"^_blocks/([0-9]+)/_": r"efficientnet_lite0/block\1_", "^_": "efficientnet_lite0/"}
     WarmStart(weights, rename=rename)(task.build(source.fields), source.fields)
     return task.outputs(source.read(tf.constant([0], tf.int64)))

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.base.errors import UsageError
 from trainer.data.source import Field
 from trainer.data.sources import text
-from trainer.errors import UsageError
 from trainer.tasks.language import Language
 from trainer.tasks.protocol import Showing
 

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from trainer.base.errors import UsageError
 from trainer.data.source import Field
-from trainer.errors import UsageError
+from trainer.step.variable_names import named_variables
 from trainer.tasks.deepdream import DeepDream
 from trainer.tasks.protocol import Showing
 from trainer.tasks.style_transfer import StyleTransfer
@@ -132,24 +133,24 @@ def test_padding_is_not_looked_at(make):
 @pytest.mark.parametrize("make", [dream, transfer])
 def test_nothing_but_the_picture_is_trained(make, new_step):
     task = make()
-    step, data = new_step(task, {"x": photo(), "painting": photo(seed=1)}, batch_size=2, shards=2)
+    loop, data = new_step(task, {"x": photo(), "painting": photo(seed=1)}, batch_size=2, shards=2)
     network = [weight.numpy() for weight in task.model.weights]
-    step.train(data.open(0).take(8))
-    assert [list(o.variables) for o in step.parts.objectives] == [[task.change]]
+    loop.train(data.open(0).take(8))
+    assert [list(o.variables) for o in loop.state.parts.objectives] == [[task.change]]
     for before, after in zip(network, task.model.weights, strict=True):
         np.testing.assert_array_equal(before, after.numpy())
-    slots = [name for name in step.variables() if name.startswith("optimizers/")]
+    slots = [name for name in named_variables(loop.state) if name.startswith("optimizers/")]
     assert sum("momentum" in name for name in slots) == 1
-    assert "variables/change" in step.variables() and np.abs(task.change.numpy()).max() > 1.0
+    assert "variables/change" in named_variables(loop.state) and np.abs(task.change.numpy()).max() > 1.0
 
 
 @pytest.mark.parametrize("make", [dream, transfer])
 def test_the_loss_falls(make, new_step):
-    step, data = new_step(make(), {"x": photo(), "painting": photo(seed=1)}, batch_size=2, shards=2)
+    loop, data = new_step(make(), {"x": photo(), "painting": photo(seed=1)}, batch_size=2, shards=2)
     batches, losses = data.open(0), []
     for _ in range(12):
-        step.train(batches.take(1))
-        total, count = step.read().losses["loss"]
+        loop.train(batches.take(1))
+        total, count = loop.read().losses["loss"]
         losses.append(total / count)
     assert losses[-1] < losses[0] - 0.01 * abs(losses[0])
 

@@ -7,21 +7,21 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from trainer.arrivals import Arrivals
-from trainer.averaging import NoAverage
+from trainer.base.errors import UsageError
 from trainer.data.source import Field
 from trainer.data.sources.arrays import Arrays
-from trainer.errors import UsageError
-from trainer.evaluator import Evaluator
+from trainer.distributed.collective_wait import CollectiveWait
+from trainer.step.averaging import NoAverage
+from trainer.step.evaluation import Evaluator
 from trainer.tasks.supervised import Supervised
 
 SGD = lambda: keras.optimizers.SGD(0.1)
 
 
-def first_loss(step, source):
+def first_loss(loop, source):
     """(sum, count) of the first step, in examples."""
-    step.train(source.open(0).take(1))
-    total, count = step.read().losses["loss"]
+    loop.train(source.open(0).take(1))
+    total, count = loop.read().losses["loss"]
     return total * source.order.batch_size, count * source.order.batch_size
 
 
@@ -43,17 +43,17 @@ def errors(task, data):
 def test_weights_scale_losses_and_not_the_divisor(new_step):
     data = vectors() | {"w": np.linspace(0, 3, 10)}
     task = examples.classifier(dense, weight="w")
-    step, source = new_step(task, data, batch_size=16, shards=4)
+    loop, source = new_step(task, data, batch_size=16, shards=4)
     expected = (errors(task, data) * data["w"]).sum()
-    assert first_loss(step, source) == pytest.approx((expected, 10), rel=1e-5)
+    assert first_loss(loop, source) == pytest.approx((expected, 10), rel=1e-5)
 
 
 def test_classes_without_a_weight_weigh_one(new_step):
     data = vectors()
     task = examples.classifier(dense, class_weight={1: 5.0, 3: 0.0})
-    step, source = new_step(task, data, batch_size=16, shards=4)
+    loop, source = new_step(task, data, batch_size=16, shards=4)
     expected = (errors(task, data) * np.array([1, 5, 1, 0])[data["y"]]).sum()
-    assert first_loss(step, source) == pytest.approx((expected, 10), rel=1e-5)
+    assert first_loss(loop, source) == pytest.approx((expected, 10), rel=1e-5)
 
 
 def by_function(y, logits):
@@ -69,22 +69,22 @@ def test_tokens_count_where_a_mask_lets_them(new_step, options):
     data = {"x": words, "y": rng.integers(0, 4, (10, 6))}
     net = lambda: keras.Sequential([layers.Embedding(9, 5, mask_zero=True), layers.Dense(4)])
     task = examples.classifier(net, **options)
-    step, source = new_step(task, data, batch_size=16, shards=4)
+    loop, source = new_step(task, data, batch_size=16, shards=4)
     counted = words > 0
     expected = (errors(task, data) * counted).sum()
     right = ((task.model(words).numpy().argmax(-1) == data["y"]) & counted).sum()
-    evaluator = Evaluator(tf.distribute.get_strategy(), task, NoAverage(), {"test": Arrays(data)}, 4, Arrivals(1))
+    evaluator = Evaluator(tf.distribute.get_strategy(), task, NoAverage(), {"test": Arrays(data)}, 4, CollectiveWait(1))
     found = evaluator.evaluate("test")
     assert found["loss"] == pytest.approx(expected / counted.sum(), rel=1e-5)
     assert found["accuracy"] == pytest.approx(right / counted.sum(), rel=1e-5)
-    assert first_loss(step, source) == pytest.approx((expected, counted.sum()), rel=1e-5)
-    assert step.read().metrics["accuracy"] == pytest.approx(right / counted.sum(), rel=1e-5)
+    assert first_loss(loop, source) == pytest.approx((expected, counted.sum()), rel=1e-5)
+    assert loop.read().metrics["accuracy"] == pytest.approx(right / counted.sum(), rel=1e-5)
 
 
 def test_without_a_mask_every_token_counts(new_step):
     data = {"x": np.ones((10, 6, 3), np.float32), "y": np.zeros((10, 6), np.int64)}
-    step, source = new_step(examples.classifier(dense), data, batch_size=16, shards=4)
-    assert first_loss(step, source)[1] == 60
+    loop, source = new_step(examples.classifier(dense), data, batch_size=16, shards=4)
+    assert first_loss(loop, source)[1] == 60
 
 
 def test_targets_without_a_last_dimension_are_not_broadcast(new_step):
@@ -92,18 +92,18 @@ def test_targets_without_a_last_dimension_are_not_broadcast(new_step):
     data = {"x": vectors()["x"], "y": np.linspace(0, 9, 10).astype(np.float32)}
     mae = keras.metrics.MeanAbsoluteError
     task = Supervised(lambda: dense(1), keras.losses.MeanSquaredError, SGD, [lambda: mae(name="mae")])
-    step, source = new_step(task, data, batch_size=16, shards=4)
+    loop, source = new_step(task, data, batch_size=16, shards=4)
     differences = task.model(data["x"]).numpy()[:, 0] - data["y"]
-    assert first_loss(step, source) == pytest.approx(((differences**2).sum(), 10), rel=1e-5)
-    assert step.read().metrics["mae"] == pytest.approx(np.abs(differences).mean(), rel=1e-5)
+    assert first_loss(loop, source) == pytest.approx(((differences**2).sum(), 10), rel=1e-5)
+    assert loop.read().metrics["mae"] == pytest.approx(np.abs(differences).mean(), rel=1e-5)
 
 
 def test_the_target_may_be_the_input(new_step):
     data = {"x": vectors()["x"]}
     task = Supervised(lambda: dense(3), keras.losses.mean_squared_error, SGD, y="x")
-    step, source = new_step(task, data, batch_size=10)
+    loop, source = new_step(task, data, batch_size=10)
     expected = ((task.model(data["x"]).numpy() - data["x"]) ** 2).mean(axis=1).sum()
-    assert first_loss(step, source) == pytest.approx((expected, 10), rel=1e-5)
+    assert first_loss(loop, source) == pytest.approx((expected, 10), rel=1e-5)
 
 
 def test_several_fields_are_fed_as_a_dict(new_step):
@@ -113,9 +113,9 @@ def test_several_fields_are_fed_as_a_dict(new_step):
 
     x, y = vectors().values()
     task = examples.classifier(net, x=["left", "right"])
-    step, source = new_step(task, {"left": x, "right": -x, "y": y}, batch_size=10)
+    loop, source = new_step(task, {"left": x, "right": -x, "y": y}, batch_size=10)
     expected = errors(task, {"x": {"left": x, "right": -x}, "y": y}).sum()
-    assert first_loss(step, source) == pytest.approx((expected, 10), rel=1e-5)
+    assert first_loss(loop, source) == pytest.approx((expected, 10), rel=1e-5)
 
 
 def two_outputs():
@@ -132,7 +132,7 @@ def two_outputs():
         (examples.classifier(two_outputs), np.arange(4), "one output tensor"),
         (examples.classifier(dense), np.arange(5), "labels 'y' run from 0 to 4, but the model has 4 outputs .0 to 3."),
         (examples.classifier(dense), np.arange(4) - 1, "labels 'y' run from -1 to 2"),
-        (examples.classifier(dense), np.zeros((4, 2), np.int64), "target 'y' has shape .2. an example"),
+        (examples.classifier(dense), np.zeros((4, 2), np.int64), "target 'y' has shape .2. per example"),
         (Supervised(dense, keras.losses.MeanSquaredError, SGD), np.zeros((4, 3)), r"shape \[3\].*output \[4\]"),
     ],
 )
@@ -167,10 +167,10 @@ def test_class_weights_of_labels_in_a_column(new_step):
     )
     assert column == pytest.approx(plain, rel=1e-6)
     with pytest.raises(
-        UsageError, match=r"Supervised.class_weight needs one number an example, but 'y' has shape \[2\]"
+        UsageError, match=r"Supervised.class_weight needs one number per example, but 'y' has shape \[2\]"
     ):
         new_step(examples.classifier(dense, class_weight=weights), data | {"y": np.zeros((10, 2), int)})
-    with pytest.raises(UsageError, match=r"Supervised.weight needs one number an example, but 'x' has shape \[3\]"):
+    with pytest.raises(UsageError, match=r"Supervised.weight needs one number per example, but 'x' has shape \[3\]"):
         new_step(examples.classifier(dense, weight="x"), data)
 
 
@@ -181,9 +181,9 @@ def test_evaluation_has_penalties_and_no_class_weights_as_in_keras(new_step):
     data = vectors()
     task = examples.classifier(penalised, class_weight={0: 100.0})
     new_step(task, data)
-    found = Evaluator(tf.distribute.get_strategy(), task, NoAverage(), {"test": Arrays(data)}, 4, Arrivals(1)).evaluate(
-        "test"
-    )
+    found = Evaluator(
+        tf.distribute.get_strategy(), task, NoAverage(), {"test": Arrays(data)}, 4, CollectiveWait(1)
+    ).evaluate("test")
     task.model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     expected = task.model.evaluate(data["x"], data["y"], batch_size=10, verbose=0, return_dict=True)
     assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
@@ -212,9 +212,9 @@ def test_metrics_need_names_of_their_own_and_one_number(new_step):
     one_hot = vectors() | {"y": np.eye(4, dtype=np.float32)[np.arange(10) % 4]}
     loss = keras.losses.CategoricalCrossentropy(reduction="none")
     task = examples.classifier(dense, metrics=[lambda: keras.metrics.F1Score(name="f1")], loss=loss)
-    step, source = new_step(task, one_hot)
+    loop, source = new_step(task, one_hot)
     with pytest.raises(UsageError, match="the metric 'f1' has more than one number"):
-        first_loss(step, source)
+        first_loss(loop, source)
 
 
 def test_a_loss_that_adds_up_by_itself_is_refused():

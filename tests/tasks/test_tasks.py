@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.base.errors import UsageError
 from trainer.data.source import Field
-from trainer.errors import UsageError
 from trainer.models import autoencoder, cars, dcgan
 from trainer.tasks.ctc import Ctc
 from trainer.tasks.gan import Gan
@@ -193,7 +193,7 @@ GENERATOR, DISCRIMINATOR = (lambda *of: dcgan.generator(*of, filters=4), lambda 
     (ctc, {"x": Field((9, 3), "float32"), "y": Field((2,), "int64", -5, 1)}, "'y' has a class -5"),
     (ctc, {"x": Field((9, 3), "float32"), "y": Field((2,), "int64", -1, 2)}, "'y' has classes to 2, the model 2"),
     (lambda: ctc(times=4), {"x": Field((4, 3), "float32"), "y": Field((3,), "int64", -1, 1)},
-     "4 times for strings of 3 symbols: if all of them are equal, it needs 5"),
+     "4 time steps for strings of 3 symbols: if all of them are equal, it needs 5"),
     (lambda: MultiOutput(cars.cars, ["measures", "make"], {}, ADAM), CARS, "MultiOutput.heads is empty"),
     (heads, CARS | {"origin": Field((), "int64", 0, 3)}, "labels 'origin' run from 0 to 3, but the model has 3 outputs"),
     (heads, CARS | {"distance": Field((2,), "float32")}, r"the target 'distance' has shape \[2\] .*needs \[1\]"),

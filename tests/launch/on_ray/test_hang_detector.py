@@ -1,0 +1,112 @@
+"""Who is to blame when a group of workers stands still."""
+
+import pytest
+
+from launch.on_ray.hang_detector import HangDetector, HangLimits
+from launch.on_ray.status_board import Heartbeat
+from trainer.base.errors import UsageError
+
+LIMITS = HangLimits(silence=8, step_seconds=12, slow=100, times=20)
+
+
+def stepping(collectives, phase="stepping"):
+    return Heartbeat(phase, collectives, 0)
+
+
+def look(monitor, now, *beats, ages=(0.5, 0.5)):
+    return monitor.look({rank: (beat, ages[rank]) for rank, beat in enumerate(beats)}, now)
+
+
+def test_workers_that_step_are_left_alone():
+    monitor = HangDetector(LIMITS)
+    for second in range(100):
+        assert look(monitor, second, stepping(10 * second), stepping(10 * second)) == []
+
+
+def test_who_has_not_arrived_is_to_blame_and_not_who_waits():
+    monitor = HangDetector(LIMITS)
+    for second in range(12):
+        assert look(monitor, second, stepping(41), stepping(40)) == []
+    (hang,) = look(monitor, 12.5, stepping(41), stepping(40))
+    assert (hang.rank, hang.phase, hang.collectives, hang.silent) == (1, "stepping", 40, False)
+    assert hang.seconds == pytest.approx(12.5)
+
+
+@pytest.mark.parametrize("phase", ["data", "other"])
+def test_who_is_stuck_elsewhere_while_the_others_wait_in_a_step_is_named_with_its_phase(phase):
+    """Waiting for data, or between steps."""
+    monitor = HangDetector(LIMITS)
+    look(monitor, 0, stepping(41), stepping(40, phase))
+    (hang,) = look(monitor, 13, stepping(41), stepping(40, phase))
+    assert (hang.rank, hang.phase) == (1, phase)
+
+
+def test_what_is_shown_after_an_evaluation_may_take_long():
+    """All make the same texts at once, and none of them steps meanwhile."""
+    monitor = HangDetector(LIMITS)
+    for second in range(5):
+        assert look(monitor, second, *[stepping(40 + second, "evaluation")] * 2) == []
+    for second in range(5, 60):
+        assert look(monitor, second, *[stepping(44, "showing")] * 2) == []
+
+
+def test_who_no_longer_beats_is_to_blame_at_once():
+    monitor = HangDetector(LIMITS)
+    look(monitor, 0, stepping(40), stepping(41))
+    assert look(monitor, 8, stepping(40), stepping(41), ages=(0.5, 7.5)) == []
+    (hang,) = look(monitor, 9, stepping(40), stepping(41), ages=(0.5, 8.5))
+    assert (hang.rank, hang.silent, hang.seconds) == (1, True, 8.5)
+
+
+@pytest.mark.parametrize(
+    "phase", ["startup", "restart", "compilation", "evaluation", "checkpoint", "other", "stepping"]
+)
+def test_what_may_be_slow_has_a_limit_of_its_own(phase):
+    monitor = HangDetector(LIMITS)
+    assert look(monitor, 0, stepping(0, phase), stepping(0, phase)) == []
+    assert look(monitor, 99, stepping(0, phase), stepping(0, phase)) == []
+    assert [hang.rank for hang in look(monitor, 101, stepping(0, phase), stepping(0, phase))] == [0, 1]
+
+
+def test_one_that_may_still_be_busy_excuses_the_others():
+    """A rank that compiles keeps the others waiting, and none of them hangs."""
+    monitor = HangDetector(LIMITS)
+    look(monitor, 0, stepping(1), stepping(0, "compilation"))
+    assert look(monitor, 50, stepping(1), stepping(0, "compilation")) == []
+
+
+def test_slow_steps_are_given_time():
+    monitor = HangDetector(LIMITS)
+    for step in range(5):
+        look(monitor, 5.0 * step, stepping(step), stepping(step))
+    assert look(monitor, 20 + 90, stepping(4), stepping(4)) == []
+    assert len(look(monitor, 20 + 101, stepping(4), stepping(4))) == 2
+
+
+@pytest.mark.parametrize("name", ["silence", "step_seconds", "slow", "times"])
+def test_limits_that_make_no_sense(name):
+    with pytest.raises(UsageError, match=f"HangLimits.{name} = 0"):
+        HangLimits(**{name: 0})
+
+
+def test_evaluation_is_slow_until_its_first_batch():
+    monitor = HangDetector(LIMITS)
+    for second, collectives in ((0, 40), (50, 40), (60, 65)):
+        assert look(monitor, second, stepping(collectives, "evaluation"), stepping(collectives, "evaluation")) == []
+    look(monitor, 61, stepping(66, "evaluation"), stepping(65, "evaluation"))
+    (hang,) = look(monitor, 111, stepping(66, "evaluation"), stepping(65, "evaluation"))
+    assert (hang.rank, hang.phase) == (1, "evaluation")
+
+
+def test_who_does_not_end_when_the_others_have_is_to_blame():
+    monitor = HangDetector(LIMITS)
+    beats = {1: (stepping(40, "other"), 0.5)}
+    assert monitor.look(beats, 0) == monitor.look(beats, 13) == []
+    (hang,) = monitor.look(beats, 14, returned=True)
+    assert hang.rank == 1
+
+
+def test_who_is_not_heard_of_while_the_others_get_on_is_left_alone():
+    monitor = HangDetector(LIMITS)
+    for second in range(30):
+        assert look(monitor, second, stepping(second), stepping(0), ages=(0.5, float(second))) == []

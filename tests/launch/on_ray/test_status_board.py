@@ -1,0 +1,74 @@
+"""What passes between the driver and the workers, and what of a group that is over does not."""
+
+from launch.on_ray.status_board import Heartbeat, Member, Outcome, StatusBoard
+from trainer.lifecycle.stop_requests import StopReason
+
+MEMBERS = tuple(Member(rank, "host", "node", 100 + rank, f"host:{rank}", "{}", "ac", "pg") for rank in range(2))
+BEAT = Heartbeat("stepping", 5, 4)
+
+
+def board():
+    found = StatusBoard()
+    found.started("controller")
+    found.begin("a", MEMBERS)
+    return found
+
+
+def test_a_group_tells_the_driver_what_it_does():
+    told = board()
+    told.beat("a", 1, BEAT)
+    told.tell("a", b"hello")
+    told.end("a", 0, Outcome(0))
+    snapshot = told.snapshot()
+    assert (snapshot.group, snapshot.members, snapshot.controller) == ("a", MEMBERS, "controller")
+    assert snapshot.beats[1][0] == BEAT and snapshot.news == [b"hello"]
+    assert snapshot.outcomes == {0: Outcome(0)}
+    assert told.snapshot().news == [], "told twice"
+
+
+def test_what_a_group_that_is_over_says_is_dropped_and_it_is_sent_away():
+    told = board()
+    told.begin("b", MEMBERS)
+    assert told.beat("a", 0, BEAT).abandon
+    told.tell("a", b"old")
+    told.end("a", 0, Outcome(1))
+    snapshot = told.snapshot()
+    assert (snapshot.beats, snapshot.news, snapshot.outcomes) == ({}, [], {})
+    assert not told.beat("b", 0, BEAT).abandon
+
+
+def test_requests_of_the_user_outlive_a_group_and_others_do_not():
+    for asked, expected in ((StopReason.LEAVE, StopReason.NONE), (StopReason.TERMINATED, StopReason.TERMINATED)):
+        told = board()
+        told.ask(asked)
+        told.ask(StopReason.RESIZE)
+        assert told.beat("a", 0, BEAT).request == asked, "the gravest"
+        told.started("another controller")
+        told.begin("b", MEMBERS)
+        assert told.beat("b", 0, BEAT).request == expected
+
+
+def test_a_failed_worker_makes_the_others_abandon():
+    for outcome, abandon in ((Outcome(1), True), (Outcome(2), True), (Outcome(0), False), (Outcome(101), False)):
+        told = board()
+        told.end("a", 1, outcome)
+        assert told.beat("a", 0, BEAT).abandon is abandon
+
+
+def test_deaths_are_told_once():
+    told = board()
+    told.died({1: "killed"})
+    assert told.snapshot().deaths == [{1: "killed"}]
+    assert told.snapshot().deaths == []
+
+
+def test_a_group_that_is_followed_by_another_without_a_word_was_lost():
+    told = board()
+    told.begin("b", MEMBERS)
+    assert told.snapshot().deaths == [{}]
+    told.died({1: "killed"})
+    told.begin("c", MEMBERS)
+    assert told.snapshot().deaths == [{1: "killed"}]
+    told.started("another controller")
+    told.begin("d", MEMBERS)
+    assert told.snapshot().deaths == [], "the fit before it ended by itself"

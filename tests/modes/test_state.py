@@ -1,0 +1,140 @@
+"""What must survive, as one mapping: put into another step it goes on to the same bits, or is refused by name."""
+
+import examples
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from trainer.actions.action import Action
+from trainer.base.errors import UsageError
+from trainer.modes.state import TrainState
+
+
+class Counter(Action):
+    def __init__(self, count=0):
+        self.count = count
+
+    def state(self):
+        return {"count": self.count}
+
+    def restore(self, state):
+        self.count = int(state["count"])
+
+
+@pytest.fixture
+def new(new_step, digits):
+    """Makes a step with everything that can be state."""
+
+    def new(net=examples.conv_net, metrics=None, **options):
+        task = examples.classifier(net, lambda: keras.optimizers.Adam(1e-2), metrics)
+        data = {"x": digits[0][:100], "y": digits[1][:100]}
+        return new_step(task, data, shards=2, **{"average_decay": 0.9, "clip_norm": 1.0, **options})
+
+    return new
+
+
+@pytest.mark.parametrize(
+    "net, options",
+    [(examples.conv_net, {"precision": "mixed_float16"}), (lambda: examples.dense_net(0.3), {"xla": True})],
+)
+def test_going_on_from_a_state_gives_the_same_bits(new, net, options):
+    loop, source = new(net, **options)
+    batches = source.open(0)
+    loop.train(batches.take(18))  # the average of the weights moves at the 16th step
+    saved = TrainState(loop.state).read()
+    loop.train(batches.take(16))
+    through = TrainState(loop.state).read()
+
+    loop, source = new(net, **options)
+    TrainState(loop.state).assign(saved)
+    loop.train(source.open(18).take(16))
+    resumed = TrainState(loop.state).read()
+    assert saved.keys() == through.keys() == resumed.keys()
+    for name, value in through.items():
+        assert value.dtype == resumed[name].dtype and (value == resumed[name]).all(), name
+    assert any((value != saved[name]).any() for name, value in through.items())
+
+
+def test_names_say_what_a_value_is(new):
+    names = set(TrainState(new()[0].state, [Counter()]).read())
+    assert {
+        "step", "input/digest", "models/model/sequential/conv2d/kernel", "average/loss/sequential/conv2d/kernel",
+        "models/model/sequential/batch_normalization/moving_mean", "epoch/loss/sum", "metrics/accuracy/0",
+        "optimizers/loss/adam/iteration", "optimizers/loss/adam/sequential_dense_kernel_velocity",
+        "actions/Counter/count",
+    } <= names  # fmt: skip
+    assert not any("seed" in name for name in names)  # functions of the step
+
+
+def test_actions_get_back_what_they_remembered(new):
+    loop, _ = new()
+    saved = TrainState(loop.state, [Counter(7)]).read()
+    counter = Counter()
+    TrainState(loop.state, [counter]).assign(saved)
+    assert counter.count == 7
+
+
+def test_actions_and_metrics_may_come_and_go(new):
+    saved = TrainState(new()[0].state, [Counter(7)]).read()
+    loop, _ = new(metrics=[lambda: keras.metrics.SparseTopKCategoricalAccuracy(k=3, name="top3")])
+    TrainState(loop.state).assign(saved)
+    counter = Counter(3)
+    TrainState(new()[0].state, [counter]).assign(
+        {name: v for name, v in saved.items() if not name.startswith("actions/")}
+    )
+    assert counter.count == 3
+
+
+def deeper():
+    net = examples.conv_net()
+    net.add(layers.Dense(10, name="extra"))
+    return net
+
+
+def wider():
+    return keras.Sequential([
+        layers.Rescaling(1 / 255), layers.Reshape((28, 28, 1)), layers.Conv2D(5, 5, strides=3),
+        layers.BatchNormalization(), layers.Flatten(), layers.Dense(10, dtype="float32"),
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "there, here, message",
+    [
+        ({}, {"net": deeper}, "only in this run: .*extra/bias.* and 3 more; use another run_dir"),
+        ({"net": deeper}, {}, "only in the checkpoint: .*extra/bias"),
+        (
+            {},
+            {"net": wider},
+            r"'models/model/sequential/conv2d/kernel' has shape \[5, 5, 1, 4\] there and \[5, 5, 1, 5\]",
+        ),
+        ({}, {"average_decay": None}, "only in the checkpoint: average/"),
+    ],
+)
+def test_a_state_of_another_model_is_refused_by_name(new, there, here, message):
+    saved = TrainState(new(**there)[0].state).read()
+    saved = {name: value + 1 for name, value in saved.items()}
+    loop, _ = new(**here)
+    before = TrainState(loop.state).read()
+    with pytest.raises(UsageError, match=f"different model: .*{message}"):
+        TrainState(loop.state).assign(saved)
+    assert all((value == before[name]).all() for name, value in TrainState(loop.state).read().items())
+
+
+def test_reading_copies(new):
+    loop, source = new()
+    saved = TrainState(loop.state).read()
+    kept = {name: np.copy(value) for name, value in saved.items()}
+    loop.train(source.open(0).take(3))
+    assert all((value == kept[name]).all() for name, value in saved.items())
+
+
+def test_two_actions_of_one_name_are_refused_if_they_remember_anything(new):
+    class Plain(Counter):
+        state = Action.state
+
+    loop, _ = new()
+    TrainState(loop.state, [Counter(), Plain(), Plain()])
+    with pytest.raises(UsageError, match="actions holds two of 'Counter'"):
+        TrainState(loop.state, [Counter(), Counter()])

@@ -1,0 +1,76 @@
+"""What TensorBoard finds, and that a run that goes on from a checkpoint shows every step once."""
+
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
+
+from trainer.observe.summaries import Summaries
+
+
+def opened(folder):
+    accumulator = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    return accumulator.Reload()
+
+
+def scalars(folder, name):
+    """[(step, value)] that TensorBoard finds, by step: it reads files of one second in the order of their names."""
+    events = opened(folder).Tensors(name)
+    return sorted((event.step, float(tensor_util.make_ndarray(event.tensor_proto))) for event in events)
+
+
+def test_scalars(tmp_path):
+    summaries = Summaries(tmp_path / "tensorboard")
+    summaries.scalars("train", 10, {"loss": 0.5, "accuracy": 0.25})
+    summaries.scalars("train", 20, {"loss": 0.25})
+    summaries.scalars("eval", 20, {"loss": 1.5})
+    summaries.commit()
+    assert scalars(tmp_path / "tensorboard/train", "loss") == [(10, 0.5), (20, 0.25)]
+    assert scalars(tmp_path / "tensorboard/train", "accuracy") == [(10, 0.25)]
+    assert scalars(tmp_path / "tensorboard/eval", "loss") == [(20, 1.5)]
+
+
+def test_texts_are_shown_as_they_are(tmp_path):
+    summaries = Summaries(tmp_path)
+    summaries.text("config.gin", "a = 1\n# b")
+    summaries.commit()
+    (event,) = opened(tmp_path / "train").Tensors("config.gin")
+    assert tensor_util.make_ndarray(event.tensor_proto).item() == b"    a = 1\n    # b"
+
+
+def test_the_graph(tmp_path):
+    summaries = Summaries(tmp_path)
+    summaries.graph(tf.function(lambda x: tf.add(x, 1.0, name="plus")).get_concrete_function(tf.TensorSpec([])).graph)
+    summaries.commit()
+    graph = opened(tmp_path / "train").Graph()
+    assert "plus" in [node.name for node in graph.node]
+
+
+def test_nothing_is_made_before_the_first_value(tmp_path):
+    summaries = Summaries(tmp_path / "tensorboard")
+    assert summaries.commit() == []
+    summaries.rewind([])
+    assert not (tmp_path / "tensorboard").exists()
+
+
+@pytest.mark.parametrize("committed_at", [0, 3, 9])
+def test_going_on_shows_every_step_once(tmp_path, committed_at):
+    """The first attempt writes up to step 9 and dies after the commit; the second goes on from there."""
+    first, committed = Summaries(tmp_path), []
+    for step in range(1, 10):
+        first.scalars("train", step, {"loss": 1.0})
+        first.scalars("eval", step, {"loss": 1.0})
+        if step == committed_at:
+            committed = first.commit()
+    first.commit()
+    second = Summaries(tmp_path)
+    second.rewind(committed)
+    for step in range(committed_at + 1, 13):
+        second.scalars("train", step, {"loss": 2.0})
+        second.scalars("eval", step, {"loss": 2.0})
+    assert set(committed) < set(second.commit())
+    for run in ("train", "eval"):
+        expected = [(step, 1.0 if step <= committed_at else 2.0) for step in range(1, 13)]
+        assert scalars(tmp_path / run, "loss") == expected
+    # Set aside, not removed; nothing to set aside where all was committed.
+    assert bool(list(tmp_path.rglob("*superseded*"))) == (committed_at < 9)

@@ -1,0 +1,225 @@
+"""Checkpoints: bit-exact, committed whole or not at all, verified when read, and one before when one is bad."""
+
+import json
+import re
+import shutil
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.base.errors import TrainingError, UsageError
+from trainer.rundir.checkpoints import Checkpoints
+
+
+def values(step):
+    rng = np.random.default_rng(step)
+    return {
+        "models/model/dense/kernel": rng.normal(size=(50, 40)).astype(np.float32),
+        "optimizers/loss/adam/iteration": np.array(step, np.int64),
+        "input/digest": np.array(-(2**63) + step, np.int64),
+        "epoch/loss/sum": np.array([np.nan, np.inf, -0.0, 5e-324]),
+        "metrics/seen/0": np.array([True, False]),
+        "actions/Evaluate/done": np.array(step, np.uint32),
+        "empty": np.zeros((0, 3), np.float16),
+    }
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def new(tmp_path, said):
+    """Opens the checkpoints as another attempt would."""
+    return lambda attempt=1, **options: Checkpoints(tmp_path, attempt, said.append, **options)
+
+
+@pytest.fixture
+def saved(new, tmp_path):
+    """Checkpoints of steps 10, 20 and 30; returns their folder."""
+    checkpoints = new()
+    for step in (10, 20, 30):
+        checkpoints.save(step, values(step), {"shards": step})
+    checkpoints.wait()
+    return tmp_path
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_restored_is_what_was_saved(saved, new, said):
+    step, restored, notes = new().restore(set_bad_aside=True)
+    assert (step, notes, said) == (30, {"shards": 30}, [])
+    assert restored.keys() == values(30).keys()
+    for name, value in values(30).items():
+        assert restored[name].dtype == value.dtype and restored[name].shape == value.shape
+        assert restored[name].tobytes() == value.tobytes(), name
+
+
+def test_tensorflow_reads_them(saved):
+    reader = tf.train.load_checkpoint(str(saved / "step_00000020" / "state"))
+    assert set(reader.get_variable_to_shape_map()) == set(values(20))
+    assert (reader.get_tensor("models/model/dense/kernel") == values(20)["models/model/dense/kernel"]).all()
+
+
+def test_nothing_to_restore(new, tmp_path):
+    assert new().restore(set_bad_aside=True) is None
+    assert Checkpoints(tmp_path / "not_there", 1).restore(set_bad_aside=True) is None
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_the_newest_are_kept(new, tmp_path, keep):
+    checkpoints = new(keep=keep)
+    for step in (10, 20, 30):
+        checkpoints.save(step, values(step), {})
+    checkpoints.wait()
+    assert names(tmp_path) == ["step_00000010", "step_00000020", "step_00000030"][-keep:]
+
+
+def test_none_to_keep_is_refused(new):
+    with pytest.raises(UsageError, match=r"Checkpoints\.keep = 0"):
+        new(keep=0)
+
+
+def data_file(folder):
+    return next(folder.glob("state.data-*"))
+
+
+def flip(folder):
+    content = bytearray(data_file(folder).read_bytes())
+    content[len(content) // 2] ^= 1
+    data_file(folder).write_bytes(content)
+
+
+def truncate(folder):
+    data_file(folder).write_bytes(data_file(folder).read_bytes()[:-1])
+
+
+def lose_data(folder):
+    data_file(folder).unlink()
+
+
+def lose_manifest(folder):
+    (folder / "manifest.json").unlink()
+
+
+def manifest(content):
+    return lambda folder: (folder / "manifest.json").write_bytes(content)
+
+
+def of_another_step(folder):
+    content = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(content | {"step": 29}))
+
+
+DAMAGES = [
+    (flip, "state.data-00000-of-00001 has the wrong checksum"),
+    (truncate, "state.data-00000-of-00001 has .* of .* bytes"),
+    (lose_data, "state.data-00000-of-00001 is missing"),
+    (lose_manifest, "manifest.json"),
+    (of_another_step, "another format or step"),
+    *((manifest(content), "") for content in [b"", b"{}", b"[]", b"null", b'{"format": 1', b"\xff\x00", b"\0" * 500]),
+]
+
+
+@pytest.mark.parametrize("damage, reason", DAMAGES)
+def test_a_damaged_one_is_set_aside_and_the_one_before_is_used(saved, new, said, damage, reason):
+    damage(saved / "step_00000030")
+    content = {path.name: path.read_bytes() for path in (saved / "step_00000030").iterdir()}
+    assert new(2).restore(set_bad_aside=True).step == 20
+    damaged, back = said
+    assert re.search(f"step_00000030 is damaged .*{reason}", damaged)
+    assert f"{saved}/step_00000030.corrupt" in damaged
+    assert "step 20" in back
+    assert names(saved) == ["step_00000010", "step_00000020", "step_00000030.corrupt"]
+    aside = saved / "step_00000030.corrupt"
+    assert {path.name: path.read_bytes() for path in aside.iterdir()} == content  # never deleted
+    assert new(3).restore(set_bad_aside=True).step == 20 and len(said) == 2
+
+
+def test_a_second_bad_one_of_a_step_is_set_aside_too(saved, new):
+    flip(saved / "step_00000030")
+    checkpoints = new(2)
+    checkpoints.restore(set_bad_aside=True)
+    checkpoints.save(30, values(30), {})
+    checkpoints.wait()
+    flip(saved / "step_00000030")
+    assert new(3).restore(set_bad_aside=True).step == 20
+    assert {"step_00000030.corrupt", "step_00000030.corrupt.2"} <= set(names(saved))
+
+
+def test_who_only_reads_renames_nothing(saved, new, said):
+    flip(saved / "step_00000030")
+    assert new().restore(set_bad_aside=False).step == 20
+    assert "step_00000030" in names(saved) and len(said) == 2
+
+
+def test_when_none_can_be_read_nothing_is_started_afresh(saved, new):
+    for step in (10, 20, 30):
+        flip(saved / f"step_000000{step}")
+    for attempt in (2, 3):  # the second finds them set aside
+        with pytest.raises(UsageError, match=f"no checkpoint in {saved} can be read; to start afresh"):
+            new(attempt).restore(set_bad_aside=True)
+
+
+def test_what_a_killed_writer_left_is_no_checkpoint_and_is_cleaned_up(saved, new, said):
+    shutil.copytree(saved / "step_00000030", saved / ".step_00000040.attempt_1")
+    (saved / "mine").mkdir()
+    checkpoints = new(2)
+    assert checkpoints.restore(set_bad_aside=True).step == 30 and not said
+    checkpoints.clean()
+    assert names(saved) == ["mine", "step_00000010", "step_00000020", "step_00000030"]
+
+
+def test_a_failure_in_the_background_surfaces_at_the_next_call(tmp_path, said):
+    (tmp_path / "file").write_text("in the way")
+    checkpoints = Checkpoints(tmp_path / "file", 1, said.append)
+    committed = []
+    checkpoints.save(10, values(10), {}, lambda: committed.append(10))
+    with pytest.raises(TrainingError, match=rf"{tmp_path}/file, which has [\d,]+ bytes free .*Not a directory.*room"):
+        checkpoints.wait()
+    checkpoints.wait()  # said once
+    checkpoints.save(10, values(10), {}, lambda: committed.append(10))
+    deadline = time.monotonic() + 60
+    while not checkpoints.failed():  # which asks without waiting
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with pytest.raises(TrainingError):
+        checkpoints.save(20, values(20), {}, lambda: committed.append(20))
+    assert committed == []
+
+
+def test_a_step_that_is_saved_already_is_not_saved_again(saved, new):
+    checkpoints, committed = new(2), []
+    checkpoints.restore(set_bad_aside=True)
+    before = data_file(saved / "step_00000030").stat().st_mtime_ns
+    checkpoints.save(30, values(31), {}, lambda: committed.append(30))
+    checkpoints.wait()
+    assert committed == [30] and data_file(saved / "step_00000030").stat().st_mtime_ns == before
+
+
+def test_committed_is_called_once_the_checkpoint_stands(new, tmp_path):
+    checkpoints, seen = new(), []
+    checkpoints.save(10, values(10), {}, lambda: seen.append(Checkpoints(tmp_path, 2).restore(False).step))
+    checkpoints.wait()
+    assert seen == [10]
+
+
+def test_nothing_half_written_is_ever_seen(new, tmp_path):
+    """Looks at the folder, over and over, while a checkpoint of 40 MB is written."""
+    checkpoints, looks, done = new(), 0, []
+    large = {"large": np.random.default_rng(0).integers(0, 255, 40 << 20).astype(np.uint8)}
+    checkpoints.save(10, large, {}, lambda: done.append(True))
+    while not done:
+        for folder in tmp_path.glob("step_*"):
+            files = json.loads((folder / "manifest.json").read_text())["files"]
+            assert {path.name: path.stat().st_size for path in folder.iterdir() if path.name in files} == {
+                name: entry["bytes"] for name, entry in files.items()
+            }
+        looks += 1
+    checkpoints.wait()
+    assert looks > 1 and names(tmp_path) == ["step_00000010"]
