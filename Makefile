@@ -1,28 +1,44 @@
-# make train · make test · make check · make tutorial · make tensorboard
+# make train · make quick · make test · make check · make campaign · make tutorial · make tensorboard
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN_DIR ?= runs/mnist_small
+SEED ?= 1
 # A file of tests stays in one process, which shares what is dear to make; two files at a time keep two cores busy. In
 # the order of their names: by itself pytest leaves the files of few tests, which are the long ones, to the end.
 # Without ray the tests of clusters are skipped, and say so.
 EXTRAS ?= samples,text,tfds,tutorial,ray,dev
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: train test check tutorial tensorboard
+.PHONY: train lint quick test check campaign tutorial tensorboard
 
 train: $(VENV)/.samples
 	$(BIN)/python -m trainer.main --gin_file=runs/mnist_small.gin --run_dir=$(RUN_DIR)
 
-test: $(VENV)/.dev
-	$(PYTEST)
-
-check: $(VENV)/.dev
+lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTEST)
+
+# What needs no process of its own: while one works.
+quick: lint
+	$(PYTEST) -m "not process and not cluster and not slow"
+
+# Everything that guards a promise (CONTRIBUTING.md), but for the long campaigns.
+test: $(VENV)/.dev
+	$(PYTEST) -m "not slow" --durations=10
+
+check: lint test
+
+# The long, seeded ones.
+campaign: $(VENV)/.dev
+	$(PYTEST) -m slow --durations=10
+	$(BIN)/python tests/process/campaign.py --kills=30 --seed=$(SEED)
+	$(BIN)/python tests/process/campaign.py --workers --kills=20 --seed=$(SEED)
+	$(BIN)/python -m benchmarks.tutorial_data data
+	$(BIN)/python tests/process/matrix.py $(or $(MATRIX_DIR),runs/matrix) --seed=$(SEED)
+	$(MAKE) tutorial
 
 tensorboard: $(VENV)/.samples
 	$(BIN)/tensorboard --logdir $(RUN_DIR)/tensorboard

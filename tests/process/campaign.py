@@ -175,7 +175,11 @@ def _alone(folder: Path, run_dir: Path, kills: int, seed: int) -> int:
 
 def _on_ray(folder: Path, run_dir: Path, kills: int, seed: int) -> None:
     ray = cluster.RayRun(
-        run_dir, *user_code.LONG, *cluster.TWO, "--gin_param=attempts.Attempts.at_one_step = 20", cwd=folder
+        run_dir,
+        *user_code.LONG,
+        *cluster.TWO,
+        "--gin_param=restart_policy.RestartPolicy.without_progress = 20",
+        cwd=folder,
     )
     try:
         kill_workers(ray, kills, seed)

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import uuid
@@ -56,11 +57,15 @@ class RayRun(Run):
         """The processes that came of this command and are still there."""
         return marked(self.mark)
 
-    def require_nothing_left(self) -> None:
-        # Two agents of Ray, when they find theirs gone, tell a server that is gone too, and give up after a minute.
+    def require_nothing_left(self, agents: bool = False) -> None:
+        """Waits until nothing is left of the command.
+
+        agents: nor Ray's two agents, which, when they find their raylet gone, tell a server that is gone too, and give
+          up after a minute.
+        """
         with contextlib.suppress(AssertionError):
             for _ in forever(120):
-                if not self.left():
+                if not [pid for pid in self.left() if agents or not is_agent(pid)]:
                     return
         raise AssertionError(f"left behind: {[command(pid) for pid in self.left()]}")
 
@@ -70,15 +75,21 @@ class RayRun(Run):
 
 
 class Nodes:
-    """A Ray cluster of several nodes on this machine, each of one CPU."""
+    """A Ray cluster on this machine, whose nodes come and go.
 
-    def __init__(self, folder: Path, port: int, **more: str):
+    cpus: of its first node; those that are added have one each.
+    """
+
+    def __init__(self, folder: Path, cpus: int = 1, **more: str):
+        with socket.socket() as free:
+            free.bind(("", 0))
+            port = free.getsockname()[1]
         self.mark, self.address = uuid.uuid4().hex, f"127.0.0.1:{port}"
         self.environment = environment(
             RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=uuid.uuid4().hex, **{_MARK: self.mark}, **more
         )
         self.folder = folder
-        self._ray("start", "--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false",
+        self._ray("start", "--head", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=false",
                   f"--temp-dir={folder}")  # fmt: skip
 
     def _ray(self, *arguments: str) -> str:
@@ -111,6 +122,11 @@ class Nodes:
     def end(self) -> None:
         kill(marked(self.mark))
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def is_agent(pid: int) -> bool:
+    """Whether it is one of the two agents that Ray has on each node."""
+    return "agent" in command(pid).lower()
 
 
 def step_of(run_dir: Path) -> int:

@@ -1,4 +1,4 @@
-"""Wrong flags, configuration and input: exit 2, one line that names the knob, and nothing written."""
+"""Wrong flags, configuration and input: exit 2, one line that names the setting, and nothing written."""
 
 import os
 import tempfile

@@ -17,47 +17,59 @@ FLAGS = ("--gin_file=digits.gin", "--model=mlp", "--gin_param=EPOCHS = 20", "--g
 @pytest.fixture
 def nodes(tmp_path_factory):
     """A cluster with one node, of one CPU, on which steps are slow enough to see nodes come."""
-    with socket.socket() as free:
-        free.bind(("", 0))
-        port = free.getsockname()[1]
-    found = cluster.Nodes(tmp_path_factory.mktemp("r"), port, PACE="0.05")
+    found = cluster.Nodes(tmp_path_factory.mktemp("r"), PACE="0.05")
     yield found
     found.end()
 
 
-def test_from_one_worker_to_two_and_back_twice(nodes, folder, convoy, tmp_path):
+def grow(nodes, run, run_dir, attempt):
+    """A node comes; returns its raylet."""
+    added = nodes.add()
+    assert run.wait_for(f"attempt {attempt}$"), run.output
+    assert len(run.workers()) == 2
+    run.wait_for_step(run.step() + 30)
+    return added
+
+
+def drain(nodes, run, run_dir, raylet, attempt):
+    before = reading.report(run_dir)["repeated_steps"]
+    nodes.drain(raylet, seconds=60)
+    assert run.wait_for(f"attempt {attempt}$"), run.output
+    assert run.find("^starting again: a worker that was told to leave$"), run.output
+    assert reading.report(run_dir)["repeated_steps"] == before, "a notice that was long enough"
+
+
+def lose(nodes, run, run_dir, raylet, attempt):
+    cluster.kill([raylet])
+    lost = time.monotonic()
+    assert run.wait_for(f"attempt {attempt}$"), run.output
+    print(f"from the death of a node to training on another one: {time.monotonic() - lost:.1f} s")
+    assert run.find("was lost: its (node|process) has died"), run.output
+
+
+@pytest.mark.parametrize(
+    "ways_back", [[lose], pytest.param([drain, lose], marks=pytest.mark.slow)], ids=["once", "twice"]
+)
+def test_from_one_worker_to_two_and_back(nodes, folder, convoy, tmp_path, ways_back):
     alone, run_dir = tmp_path / "alone", tmp_path / "run"
     assert convoy(*FLAGS, f"--run_dir={alone}").code == 0
     # The same kind of strategy all along: it is the number of workers that changes.
-    run = cluster.RayRun(run_dir, *FLAGS, "--launcher=ray", "--strategy=multi_worker", "--num_workers=1:2", cwd=folder,
-                         **nodes.access())  # fmt: skip
+    run = cluster.RayRun(run_dir, *FLAGS, "--launcher=ray", "--strategy=multi_worker", "--num_workers=1:2",
+                         "--gin_param=cluster.PlacementSettings.replacement = 5", cwd=folder, **nodes.access())  # fmt: skip
     try:
         run.wait_for_step(30)
         assert len(run.workers()) == 1
-        first = nodes.add()
-        assert run.wait_for("attempt 2$"), run.output
-        assert len(run.workers()) == 2
-
-        run.wait_for_step(run.step() + 30)
-        nodes.drain(first, seconds=60)
-        assert run.wait_for("attempt 3$"), run.output
-        assert run.find("^starting again: a worker that was told to leave$"), run.output
-        assert reading.report(run_dir)["repeated_steps"] == 0, "a notice that was long enough"
-
-        second = nodes.add()
-        assert run.wait_for("attempt 4$"), run.output
-        run.wait_for_step(run.step() + 30)
-        cluster.kill([second])
-        lost = time.monotonic()
-        assert run.wait_for("attempt 5$"), run.output
-        print(f"from the death of a node to training on another one: {time.monotonic() - lost:.1f} s")
-        assert run.find("was lost: its (node|process) has died"), run.output
+        attempt = 1
+        for way in ways_back:
+            raylet = grow(nodes, run, run_dir, attempt + 1)
+            way(nodes, run, run_dir, raylet, attempt + 2)
+            attempt += 2
         assert run.wait() == 0, run.output
     finally:
         run.end()
 
     report = reading.report(run_dir)
-    assert report["attempts"] == 5 and report["num_replicas"] == 1
+    assert report["attempts"] == attempt and report["num_replicas"] == 1
     assert report["input_digest"] == reading.report(alone)["input_digest"]
     expected, found = (reading.scalars(place, "train")["loss"] for place in (alone, run_dir))
     assert [step for step, _ in found] == [step for step, _ in expected]

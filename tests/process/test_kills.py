@@ -8,12 +8,13 @@ import user_code
 pytestmark = pytest.mark.process
 
 
-def test_ten_kills_change_nothing(start, undisturbed, tmp_path):
+@pytest.mark.parametrize("kills, seed", [(3, 2), pytest.param(10, 1, marks=pytest.mark.slow)])
+def test_kills_change_nothing(start, undisturbed, tmp_path, kills, seed):
     run_dir = tmp_path / "run"
-    found = campaign.run(lambda: start(*user_code.LONG, f"--run_dir={run_dir}"), run_dir, kills=10, seed=1)
+    found = campaign.run(lambda: start(*user_code.LONG, f"--run_dir={run_dir}"), run_dir, kills, seed)
 
     report = reading.report(run_dir)
-    assert len(found.kills) == 10
+    assert len(found.kills) == kills
     assert report["attempts"] == found.attempts
     assert (report["status"], report["step"]) == ("finished", user_code.TOTAL)
     assert report["examples_seen"] == 8 * 1000

@@ -73,7 +73,7 @@ def test_what_was_there_and_is_gone(convoy, copy):
 
 
 def test_a_compiler_that_was_asked_for_is_used(convoy, copy):
-    command = (*user_code.SHORT, "--gin_param=trainer.arithmetic.Arithmetic.xla = True", "--gin_param=EPOCHS = 2")
+    command = (*user_code.SHORT, "--gin_param=trainer.step.arithmetic.Arithmetic.xla = True", "--gin_param=EPOCHS = 2")
     refuse(convoy, *command, run_dir=copy, lines=3, says=["xla: was None, is now True"])
     assert convoy(*command, "--allow_config_change", f"--run_dir={copy}").code == 0
     manifests = {step: json.loads((copy / f"checkpoints/step_{step:08d}/manifest.json").read_text()) for step in (3, 6)}

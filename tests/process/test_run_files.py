@@ -30,7 +30,15 @@ images.photos.longest = 128
 """
 
 KINDS = {"startup", "compilation", "stepping", "data", "evaluation", "checkpoint", "other"}
-FILES = sorted(path.name for path in (CHECKOUT / "gin" / "runs").glob("*.gin"))
+# Each is of a kind of which another one stays: texts, transfer, MNIST, pictures.
+SLOW = {
+    "imdb_conv1d.gin", "imdb_embedding.gin", "imdb_glove.gin", "imdb_gru_bidirectional.gin", "transfer_features.gin",
+    "transfer_frozen.gin", "mnist_separable.gin", "style_transfer.gin", "explain.gin", "titanic_kfold.gin",
+}  # fmt: skip
+FILES = [
+    pytest.param(path.name, marks=pytest.mark.slow if path.name in SLOW else ())
+    for path in sorted((CHECKOUT / "gin" / "runs").glob("*.gin"))
+]
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,10 @@ import pytest
 import reading
 from running import CHECKOUT, PATIENCE, environment, forever
 
-from launch.cluster import Cluster
+from launch.command import Command, ConfigurationSource
+from launch.folds import run_fold
 from launch.origin import Origin
-from launch.sweep import _wait_for_a_node, run_fold, table
-from trainer.errors import TrainingError
-from trainer.requests import Requests
+from trainer.lifecycle.stop_requests import StopRequests
 
 pytestmark = pytest.mark.process
 
@@ -134,8 +133,8 @@ def start(folder, keras_home, tmp_path):
 def test_a_fold_finds_what_the_command_would_wherever_it_runs(start, folder, tmp_path):
     """As in a worker of Ray on a node that was started in another folder."""
     origin = Origin(str(folder), (str(CHECKOUT), str(folder)))
-    flags = ["--gin_file=folds.gin", "--gin_param=EPOCHS = 1"]
-    assert {"test/loss", "test/accuracy"} == set(run_fold(str(tmp_path / "sweep"), 0, flags, Requests(), origin))
+    command = Command(ConfigurationSource(("folds.gin",), gin_params=("EPOCHS = 1",)), str(tmp_path / "sweep"))
+    assert {"test/loss", "test/accuracy"} == set(run_fold(command, 0, StopRequests(), origin))
 
 
 def test_each_fold_is_a_run_and_all_are_one_table(start):
@@ -161,18 +160,6 @@ def test_each_fold_is_a_run_and_all_are_one_table(start):
     shown = sorted(path.parent.name for path in (sweep.run_dir / "tensorboard").glob("*/*tfevents*"))
     assert shown == ["fold_0", "fold_1"]  # once each
     assert reading.scalars(sweep.run_dir, "fold_1")["test/loss"] == [(0, pytest.approx(two, abs=1e-4))]
-
-
-def test_what_a_fold_has_no_number_for_is_left_out_of_the_table():
-    rows = table({1: {"a/loss": 2.0, "b/loss": None}, 0: {"a/loss": 1.0, "b/loss": 1.0, "c/loss": 3.0}}).splitlines()
-    assert [row.split() for row in rows] == [
-        ["fold", "a/loss", "b/loss", "c/loss"],
-        ["0", "1.0000", "1.0000", "3.0000"],
-        ["1", "2.0000", "-", "-"],
-        ["mean", "1.5000", "-", "-"],
-        ["deviation", "0.7071", "-", "-"],
-    ]
-    assert len({len(row) for row in rows}) == 1
 
 
 def test_after_a_fold_that_fails_no_other_is_begun(start, tmp_path):
@@ -201,6 +188,7 @@ def test_a_terminal_interrupts_the_sweep_which_has_its_folds_save(start):
     sweep.require_stopped(0, 1)
 
 
+@pytest.mark.slow  # of an interrupt above
 def test_told_to_end_it_says_with_which_fold_it_goes_on(start):
     sweep = start("--folds=3", "--gin_param=EPOCHS = 50", "--gin_param=STEPS_PER_LOOP = 1", PACE=PACE)
     sweep.wait_for_attempt(1)  # which has 1,600 steps, and the one before it 50
@@ -238,6 +226,7 @@ def test_on_ray_a_fold_survives_its_worker_and_all_are_saved_when_stopped(start)
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_told_to_end_while_ray_starts_it_begins_nothing(start):
     cluster.require_ray()
     sweep = start("--folds=2", "--on_ray", *ENDLESS, PACE=PACE)
@@ -254,20 +243,13 @@ def test_told_to_end_while_ray_starts_it_begins_nothing(start):
 
 
 @pytest.mark.cluster
+@pytest.mark.slow
 def test_on_ray_a_fold_gets_what_the_configuration_asks_of_the_cluster(start):
     cluster.require_ray()
     variables = {"FAILING": "0", "FAILING_AFTER": "."}
     sweep = start("--folds=2", "--on_ray", f"--gin_param=cluster.Cluster.runtime_env = {{'env_vars': {variables}}}")
     code, _, err = sweep.wait()
     assert code == 2 and "error: fold 0: " in err[-1] and "no such rows" in err[-1], err
-
-
-def test_where_no_node_can_hold_a_fold_it_gives_up_after_its_patience(capsys):
-    with pytest.raises(
-        TrainingError, match=r"no node has {'CPU': 1, 'GPU': 2}.*Cluster says: lower that, or add nodes"
-    ):
-        _wait_for_a_node(Cluster(gpus=2, patience=0), lambda cluster: 0, Requests())
-    assert capsys.readouterr().out == "waiting for a node that has {'CPU': 1, 'GPU': 2}\n"
 
 
 @pytest.mark.parametrize(
@@ -283,6 +265,8 @@ def test_where_no_node_can_hold_a_fold_it_gives_up_after_its_patience(capsys):
     ],
 )
 def test_refusals(start, flags, said):
+    if "--on_ray" in flags:
+        pytest.importorskip("ray", reason="the ray extra is not installed")
     sweep = start("--folds=2", *flags)
     code, out, err = sweep.wait()
     assert code == 2 and out == [] and len(err) == 1 and err[0].startswith(f"error: {said}"), err

@@ -13,8 +13,8 @@ FROM_ANOTHER = """
 from __gin__ import dynamic_registration
 
 from trainer import experiment
-from trainer import freezing
-from trainer import warm_start
+from trainer.step import freezing
+from trainer.pretrained import warm_start
 
 include 'digits.gin'
 

@@ -44,7 +44,7 @@ def test_two_processes_with_a_tf_config_train_as_one(start, convoy, tmp_path):
         ('{"cluster": {}}', "it needs 'cluster' and 'task'"),
         ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}', "'ps'"),
         (config(["a:1", "b:1"], 2), "no worker 2"),
-        (config(["a"], 0), "no list of texts like"),
+        (config(["a"], 0), "not a list of strings like"),
     ],
 )
 def test_a_tf_config_that_is_malformed(convoy, tmp_path, text, says):

@@ -212,7 +212,7 @@ experiment.run.data = @digits.hanging_splits
 supervised.Supervised.model = @digits.hanging_network
 """
 
-# 32 steps an epoch, the last of them padded.
+# 32 steps per epoch, the last of them padded.
 EPOCH = 32
 EVALUATE_EVERY = 48
 TOTAL = 8 * EPOCH
