@@ -199,6 +199,7 @@ def test_workers_that_leave_hang_or_die_are_named_and_replaced(ray, whole, tmp_p
     late = ("--gin_file=hanging.gin", "--gin_param=hang_detector.HangLimits.silence = 11")
     run = ray(tmp_path / "run", *LONG, *cluster.TWO, *late, HANG_IN=str(asked))
     run.wait_for_step(60)
+    assert run.process.poll() is None, run.output
     gauntlet = Gauntlet(run, asked)
     for each in what:
         getattr(gauntlet, each)()
