@@ -108,6 +108,12 @@ def test_a_param_is_one_binding(write, text):
     assert f"--gin_param '{text}'" in str(error.value)
 
 
+def test_a_param_with_a_module_of_another_package_says_where_it_is(write):
+    write("run.gin", RUN)
+    with pytest.raises(UsageError, match="app has no mlp; there is app.models.mlp$"):
+        parse.read(["run.gin"], params=["app.mlp.build.width = 1"])
+
+
 @pytest.mark.parametrize(
     "line, parts",
     [

@@ -58,7 +58,8 @@ def locate(path: str) -> Any:
     for part in rest:
         if not hasattr(target, part):
             public = [name for name in dir(target) if not name.startswith("_")]
-            raise LookupError(f"{done} has no {part}{nearest(part, public)}")
+            hint = _elsewhere(f"{done}.{part}") or nearest(part, public)
+            raise LookupError(f"{done} has no {part}{hint}")
         target, done = getattr(target, part), f"{done}.{part}"
     return target
 
@@ -131,12 +132,17 @@ def _hint(annotation: Any, scope: dict[str, Any]) -> Any:
 
 
 def _nearest_module(name: str) -> str:
-    """The end of a message about a missing module: modules of that name in other packages, or one of a similar name."""
+    """The end of a message on a module that is not there: one of that name in another package, or one like it."""
     parent, _, last = name.rpartition(".")
-    top = name.partition(".")[0]
-    if elsewhere := [full for full in _modules(top, _path(top)) if full.endswith(f".{last}")]:
-        return f"; there is {' and '.join(elsewhere)}"
-    return nearest(last, [module.name for module in pkgutil.iter_modules(_path(parent) if parent else None)])
+    like_it = [module.name for module in pkgutil.iter_modules(_path(parent) if parent else None)]
+    return _elsewhere(name) or nearest(last, like_it)
+
+
+def _elsewhere(name: str) -> str:
+    """The end of a message that tells in which other package a module of that name is; '' if there is none."""
+    top, last = name.partition(".")[0], name.rpartition(".")[2]
+    found = [full for full in _modules(top, _path(top)) if full.endswith(f".{last}")]
+    return f"; there is {' and '.join(found)}" if found else ""
 
 
 def _path(package: str) -> list[str]:
