@@ -32,20 +32,20 @@ def test_every_example_counts_once(on_replicas, digits, replicas):
     np.testing.assert_allclose(found["predicted"], logits, rtol=1e-4, atol=1e-6)
 
 
+def evaluator_of(loop, data, batch_size):
+    """An evaluator of what a loop trains, on a split called test."""
+    state, wait = loop.state, loop.train_step.collective_wait
+    sources = {"test": Arrays(data)}
+    return Evaluator(tf.distribute.get_strategy(), state.task, state.average, sources, batch_size, wait)
+
+
 @pytest.fixture
 def evaluator(new_step, digits):
     """An evaluator of 100 digits whose averages are other than the weights, and its step."""
     data = {"x": digits[0][:100], "y": digits[1][:100]}
     loop, source = new_step(examples.classifier(), data, average_decay=0.9)
     loop.train(source.open(0).take(20))  # for 16 steps the average is the weights
-    strategy = tf.distribute.get_strategy()
-    return (
-        Evaluator(
-            strategy, loop.state.task, loop.state.average, {"test": Arrays(data)}, 32, loop.train_step.collective_wait
-        ),
-        loop,
-        data,
-    )
+    return evaluator_of(loop, data, batch_size=32), loop, data
 
 
 def test_the_average_stands_in_for_the_weights(evaluator):
@@ -121,14 +121,7 @@ def test_a_stop_need_not_wait_for_a_block_of_batches(new_step, digits):
 
     data = {"x": digits[0][:96], "y": digits[1][:96]}
     loop, _ = new_step(Counting(examples.dense_net, examples.CROSSENTROPY, keras.optimizers.SGD), data)
-    evaluator = Evaluator(
-        tf.distribute.get_strategy(),
-        loop.state.task,
-        loop.state.average,
-        {"test": Arrays(data)},
-        4,
-        loop.train_step.collective_wait,
-    )
+    evaluator = evaluator_of(loop, data, batch_size=4)
     asked = iter([False, True])
     assert evaluator.evaluate("test", should_stop=lambda: next(asked)) is None
     assert seen == [4]
@@ -144,12 +137,5 @@ def test_a_loss_of_which_nothing_counts_is_no_number(new_step, digits):
             return {"loss": loss._replace(values=0.0 * loss.values, counts=0.0 * loss.counts)}
 
     loop, _ = new_step(Nothing(examples.dense_net, examples.CROSSENTROPY, keras.optimizers.SGD), data)
-    evaluator = Evaluator(
-        tf.distribute.get_strategy(),
-        loop.state.task,
-        loop.state.average,
-        {"test": Arrays(data)},
-        4,
-        loop.train_step.collective_wait,
-    )
+    evaluator = evaluator_of(loop, data, batch_size=4)
     assert np.isnan(evaluator.evaluate("test")["loss"])

@@ -33,11 +33,12 @@ class LayerState:
             )
         self._seed = seed
         self._seeds = private_keras.seed_variables(models)
+        self._seed_ids = {id(seed) for seed in self._seeds}
         self.statistics = private_keras.statistics(models)
 
     def is_seed(self, variable: keras.Variable) -> bool:
         """Whether it is the state of a random generator; `seed` sets that anew, so no checkpoint has to hold it."""
-        return any(variable is seed for seed in self._seeds)
+        return id(variable) in self._seed_ids
 
     def seed(self, step: tf.Tensor, shard: tf.Tensor) -> None:
         """Makes the layers' next random numbers a function of the step and the shard, integers [] each."""
