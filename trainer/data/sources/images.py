@@ -5,9 +5,10 @@ Does no augmentation: models do (keras.layers.Random*), since it depends on the 
 """
 
 import concurrent.futures
+import functools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ class Files:
             "x": Field((*size, channels), "uint8"),
             "y": Field((), "int64", 0, classes - 1),
         }
-        self._size, self._channels, self._background = size, channels, background
+        self._size, self._channels, self.background = size, channels, background
         self.paths = list(paths)
         with tf.device("CPU:0"):
             self._paths, self._labels = tf.constant(self.paths), tf.constant(labels, tf.int64)
@@ -85,7 +86,7 @@ class Files:
           TrainingError: it cannot be decoded.
         """
         try:
-            return decoded(tf.io.read_file(path), self._size, self._channels, self._background)
+            return decoded(tf.io.read_file(path), self._size, self._channels, self.background)
         except tf.errors.OpError as error:
             where = path.numpy().decode()
             raise TrainingError(f"{where}: it cannot be decoded ({essence(error)}); replace or remove it") from error
@@ -311,8 +312,7 @@ def _opened(files: Files, labels: np.ndarray, broken: str, name: str) -> tuple[S
 
 def _decoded(files: Files) -> Iterator[np.ndarray | str]:
     """Each image, or what is wrong with it."""
-    # Traced here, since otherwise each thread would trace it.
-    decode = tf.function(files.decode).get_concrete_function(tf.TensorSpec((), tf.string))
+    decode = _decoder(files.fields["x"].shape, files.background)
 
     def one(path: str) -> np.ndarray | str:
         try:
@@ -324,3 +324,14 @@ def _decoded(files: Files) -> Iterator[np.ndarray | str]:
     # TensorFlow's ops release the GIL.
     with concurrent.futures.ThreadPoolExecutor() as threads:
         yield from threads.map(one, files.paths)
+
+
+@functools.cache
+def _decoder(shape: tuple[int, int, int], background: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Path -> image of that shape. Traced beforehand, or each thread would; once, since splits have equal shapes."""
+    height, width, channels = shape
+    function = tf.function(
+        lambda path: decoded(tf.io.read_file(path), (height, width), channels, background), autograph=False
+    )
+    decoder: Callable[[tf.Tensor], tf.Tensor] = function.get_concrete_function(tf.TensorSpec((), tf.string))
+    return decoder
