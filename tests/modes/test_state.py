@@ -34,19 +34,16 @@ def new(new_step, digits):
     return new
 
 
-@pytest.mark.parametrize(
-    "net, options",
-    [(examples.conv_net, {"precision": "mixed_float16"}), (lambda: examples.dense_net(0.3), {"xla": True})],
-)
-def test_going_on_from_a_state_gives_the_same_bits(new, net, options):
-    loop, source = new(net, **options)
+def test_going_on_from_a_state_gives_the_same_bits(new):
+    """Where the step is compiled by XLA, tests/process/test_kills.py shows it."""
+    loop, source = new(precision="mixed_float16")
     batches = source.open(0)
     loop.train(batches.take(18))  # the average of the weights moves at the 16th step
     saved = TrainState(loop.state).read()
     loop.train(batches.take(16))
     through = TrainState(loop.state).read()
 
-    loop, source = new(net, **options)
+    loop, source = new(precision="mixed_float16")
     TrainState(loop.state).assign(saved)
     loop.train(source.open(18).take(16))
     resumed = TrainState(loop.state).read()

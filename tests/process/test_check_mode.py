@@ -1,15 +1,8 @@
 """--mode=check: agrees for a task that keeps the rules, and names what differs for those that break one."""
 
-import functools
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 pytestmark = pytest.mark.process
-ROOT = Path(__file__).resolve().parents[2]
 
 TASKS = """
 import tensorflow as tf
@@ -51,39 +44,25 @@ wrong_tasks.{task}:
 mlp.mlp.scale = 0.0039
 keras.losses.SparseCategoricalCrossentropy.from_logits = True
 """
+MLP = ("--gin_file=runs/mnist_small.gin", "--model=mlp")
 
 
-@pytest.fixture(scope="module")
-def checked(tmp_path_factory):
-    """What the check says of each configuration; the checks run at the same time, since each is a core's work."""
-    folder = tmp_path_factory.mktemp("check")
-    (folder / "wrong_tasks.py").write_text(TASKS)
+@pytest.fixture
+def checked(convoy, tmp_path):
+    """The exit code of a check, and what it says."""
+    (tmp_path / "wrong_tasks.py").write_text(TASKS)
     for task in ("Noise", "Divides"):
-        (folder / f"{task}.gin").write_text(GIN.format(task=task))
-    flags = {name: [f"--gin_file={name}.gin"] for name in ("Noise", "Divides")}
-    flags["mlp"] = ["--gin_file=runs/mnist_small.gin", "--model=mlp"]
-    flags["refused"] = [*flags["mlp"], "--gin_param=mlp.mlp.dropout = 2.0"]
-    running = {
-        name: subprocess.Popen(
-            [sys.executable, "-m", "trainer.main", "--mode=check", *chosen],
-            cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )
-        for name, chosen in flags.items()
-    }  # fmt: skip
+        (tmp_path / f"{task}.gin").write_text(GIN.format(task=task))
 
-    def result(name):
-        said, _ = running[name].communicate(timeout=300)
-        return running[name].returncode, said
+    def check(*flags):
+        done = convoy("--mode=check", *flags, cwd=tmp_path)
+        return done.code, done.out + done.err
 
-    yield functools.cache(result)
-    for process in running.values():
-        process.kill()
-        process.wait()
+    return check
 
 
 def test_a_task_that_keeps_the_rules_agrees_with_dropout_on(checked):
-    code, said = checked("mlp")
+    code, said = checked(*MLP)
     assert code == 0, said
     assert "one and two devices compute the same" in said and "DIFFER" not in said
 
@@ -92,14 +71,14 @@ def test_a_task_that_keeps_the_rules_agrees_with_dropout_on(checked):
     "task, quantities", [("Noise", ["losses", "gradients"]), ("Divides", ["every example twice", "padding"])]
 )
 def test_a_task_that_breaks_a_rule_is_found_out(checked, task, quantities):
-    code, said = checked(task)
+    code, said = checked(f"--gin_file={task}.gin")
     assert code == 1, said
     found = [line[8:].split("  ")[0] for line in said.splitlines() if line.startswith("DIFFER")]
     assert set(found) >= set(quantities), said
 
 
 def test_wrong_input_is_told_in_one_line(checked):
-    code, said = checked("refused")
+    code, said = checked(*MLP, "--gin_param=mlp.mlp.dropout = 2.0")
     assert code == 2, said
     lines = said.splitlines()
     assert len(lines) == 2 and lines[1].startswith("error: the task cannot be made: "), said

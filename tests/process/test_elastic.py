@@ -10,14 +10,14 @@ import reading
 cluster.require_ray()
 pytestmark = [pytest.mark.process, pytest.mark.cluster]
 
-FLAGS = ("--gin_file=digits.gin", "--model=mlp", "--gin_param=EPOCHS = 20", "--gin_param=STEPS_PER_LOOP = 1",
+FLAGS = ("--gin_file=digits.gin", "--model=mlp", "--gin_param=EPOCHS = 8", "--gin_param=STEPS_PER_LOOP = 1",
          "--gin_param=CHECKPOINT_EVERY = 50", "--gin_param=log.Log.every = 1", "--gin_param=SHARDS = 2")  # fmt: skip
 
 
 @pytest.fixture
 def nodes(tmp_path_factory):
     """A cluster with one node, of one CPU, on which steps are slow enough to see nodes come."""
-    found = cluster.Nodes(tmp_path_factory.mktemp("r"), PACE="0.05")
+    found = cluster.Nodes(tmp_path_factory.mktemp("r"), PACE="0.1")
     yield found
     found.end()
 
@@ -27,7 +27,7 @@ def grow(nodes, run, run_dir, attempt):
     added = nodes.add()
     assert run.wait_for(f"attempt {attempt}$"), run.output
     assert len(run.workers()) == 2
-    run.wait_for_step(run.step() + 30)
+    run.wait_for_step(run.step() + 10)
     return added
 
 
@@ -57,7 +57,7 @@ def test_from_one_worker_to_two_and_back(nodes, folder, convoy, tmp_path, ways_b
     run = cluster.RayRun(run_dir, *FLAGS, "--launcher=ray", "--strategy=multi_worker", "--num_workers=1:2",
                          "--gin_param=cluster.PlacementSettings.replacement = 5", cwd=folder, **nodes.access())  # fmt: skip
     try:
-        run.wait_for_step(30)
+        run.wait_for_step(20)
         assert len(run.workers()) == 1
         attempt = 1
         for way in ways_back:

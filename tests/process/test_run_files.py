@@ -33,7 +33,7 @@ KINDS = {"startup", "compilation", "stepping", "data", "evaluation", "checkpoint
 # Each is of a kind of which another one stays: texts, transfer, MNIST, pictures.
 SLOW = {
     "imdb_conv1d.gin", "imdb_embedding.gin", "imdb_glove.gin", "imdb_gru_bidirectional.gin", "transfer_features.gin",
-    "transfer_frozen.gin", "mnist_separable.gin", "style_transfer.gin", "explain.gin", "titanic_kfold.gin",
+    "transfer_frozen.gin", "mnist_cnn.gin", "mnist_mlp.gin", "mnist_regularized.gin", "mnist_separable.gin", "style_transfer.gin", "explain.gin", "titanic_kfold.gin",
 }  # fmt: skip
 FILES = [
     pytest.param(path.name, marks=pytest.mark.slow if path.name in SLOW else ())

@@ -162,6 +162,7 @@ def test_each_fold_is_a_run_and_all_are_one_table(start):
     assert reading.scalars(sweep.run_dir, "fold_1")["test/loss"] == [(0, pytest.approx(two, abs=1e-4))]
 
 
+@pytest.mark.slow  # of several at once below, of their order in tests/launch/test_folds.py
 def test_after_a_fold_that_fails_no_other_is_begun(start, tmp_path):
     sweep = start("--folds=2", FAILING="0", FAILING_AFTER=str(tmp_path))
     code, out, err = sweep.wait()

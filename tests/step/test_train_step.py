@@ -1,5 +1,7 @@
 """The train step: the same numbers on any number of devices, equal to a plain computation, and what it refuses."""
 
+import itertools
+
 import examples
 import keras
 import numpy as np
@@ -164,19 +166,20 @@ def test_moving_statistics_move_by_the_mean_of_the_shards(new_step):
 
 def test_without_clipping_the_norm_is_of_the_last_step(new_step, digits):
     data = {"x": digits[0][:64], "y": digits[1][:64]}
-    expected = []
-    for steps in (1, 2):
-        loop, source = new_step(examples.classifier(optimizer=lambda: optimizers.SGD(1.0)), data)
-        batches, before = source.open(0), None
-        for _ in range(steps):
-            before = examples.weights(loop)
-            loop.train(batches.take(1))
-        after = examples.weights(loop)
-        expected.append(np.sqrt(sum(((after[name] - before[name]) ** 2).sum() for name in after)))
-    loop, source = new_step(examples.classifier(optimizer=lambda: optimizers.SGD(1.0)), data)
+    new = lambda: new_step(examples.classifier(optimizer=lambda: optimizers.SGD(1.0)), data)
+    loop, source = new()
+    batches, weights = source.open(0), [examples.weights(loop)]
+    for _ in range(2):
+        loop.train(batches.take(1))
+        weights.append(examples.weights(loop))
+    first, last = (
+        np.sqrt(sum(((after[name] - before[name]) ** 2).sum() for name in after))
+        for before, after in itertools.pairwise(weights)
+    )
+    loop, source = new()
     loop.train(source.open(0).take(2))
     norm = loop.read().hyperparameters["gradient_norm"]
-    assert norm == pytest.approx(expected[1], rel=1e-4) != pytest.approx(expected[0], rel=1e-2)
+    assert norm == pytest.approx(last, rel=1e-4) != pytest.approx(first, rel=1e-2)
 
 
 def test_objectives_are_stepped_on_schedules_of_their_own(new_step, digits):
