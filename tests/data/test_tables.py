@@ -136,6 +136,10 @@ def test_several_columns_stand_side_by_side_and_fields_apart(tmp_path):
     (["1,a,0", "old,a,0"], r"line 3, column 'age': 'old' is no number"),
     (["1,a,0", "1,a,"], r"line 3, column 'y': what is to be predicted is missing"),
     (["1,a,0", "inf,a,0"], r"line 3, column 'age': 'inf' is no number"),
+    (["1,a,0", "1_0,a,0"], r"line 3, column 'age': '1_0' is no number"),
+    (["1,a,0", "0x10,a,0"], r"line 3, column 'age': '0x10' is no number"),
+    (["1,a,0", "\uff11\uff10,a,0"], r"line 3, column 'age': '\uff11\uff10' is no number"),
+    (["1,a,0", "1e400,a,0"], r"line 3, column 'age': '1e400' is too large for float32"),
     (['1,"a,0', "1,a,1"], r"line 2: unexpected end of data"),
     ([], "holds no row"),
     (["1,a,0", "NAN,a,0"], r"line 3, column 'age': 'NAN' is no number: correct it, or name it in splits.missing"),
@@ -186,3 +190,20 @@ def test_bad_files_and_columns_are_refused(tmp_path):
     (tmp_path / "latin.csv").write_bytes("a,b\n1,é\n".encode("latin-1"))
     with pytest.raises(UsageError, match="no UTF-8 text: .* at byte 6"):
         tables.splits(str(tmp_path / "latin.csv"), {"y": {"a": tables.Class}, "x": {"b": tables.Category}})
+
+
+@pytest.mark.parametrize(
+    "values, classes",
+    [
+        (["1", "01", "1.0", "2"], [0, 0, 0, 1]),
+        (["1_0", "10", "1_1", "11"], [2, 0, 3, 1]),
+        (["10", "1e1", "2", "3"], [0, 1, 2, 3]),
+        (["\uff11", "1", "2", "3"], [3, 0, 1, 2]),
+        (["nan", "inf", "1", "2"], [3, 2, 0, 1]),
+    ],
+)
+def test_a_class_that_is_no_number_stays_itself(tmp_path, values, classes):
+    file = write(tmp_path / "t.csv", "a,y", *(f"1,{value}" for value in values))
+    fields = {"x": {"a": as_it_is}, "y": {"y": tables.Class}}
+    found = tables.splits(file, fields, test_path=file, missing=[""])
+    assert read(found.train)["y"].tolist() == classes

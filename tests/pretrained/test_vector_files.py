@@ -84,9 +84,9 @@ def test_bad_vectors_in_json_are_refused(tmp_path, content, said):
 @pytest.mark.parametrize(("content", "said"), [
     ("cat 1 2\ndog 1 2 3\n", "line 2: a vector of 3 numbers, but 2 were asked for"),
     ("the 1 2\ncat  1 2\n", "line 2: a vector of 3 numbers"), ("cat 1\n", "line 1: a vector of 1 numbers"),
-    ("the 1 2\ncat 1 nan\n", "line 2: the vector of 'cat' has a value that is NaN"),
+    ("the 1 2\ncat 1 nan\n", "line 2: 'nan' is no number"),
     ("cat 1e39 1\n", "line 1: the vector of 'cat' has a value that is NaN, or too large for float32"),
-    ("dog 1 x\n", "line 1: could not convert"), ("the 1 2\n", "the vector of none of 3 words"),
+    ("dog 1 x\n", "line 1: 'x' is no number"), ("the 1 2\n", "the vector of none of 3 words"),
 ])  # fmt: skip
 def test_bad_files_are_refused(tmp_path, content, said):
     (tmp_path / "v.txt").write_text(content)

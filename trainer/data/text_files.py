@@ -9,6 +9,7 @@ import dataclasses
 import gzip
 import io
 import os
+import re
 import textwrap
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from trainer.base.errors import UsageError
 
 # Characters in one value. A value may be a whole text, and csv's default limit is 131,072.
 _LONGEST = 2**31 - 1
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 class Misfit(ValueError):
@@ -141,18 +143,27 @@ def numbers(values: Sequence[str | None], remedy: str = "correct it") -> np.ndar
       remedy: ends the message about a value that does not fit.
 
     Raises:
-      Misfit: a value is not a number, or infinite, NaN or too large.
+      Misfit: a value is no number (see is_number), or too large.
     """
     found = np.empty(len(values))
     for row, value in enumerate(values):
-        try:
-            found[row] = np.nan if value is None else float(value)
-        except ValueError:
-            raise Misfit(row, f"{quoted(value)} is no number: {remedy}") from None
-        if value is not None and not abs(found[row]) <= np.finfo(np.float32).max:
-            what = "too large for float32" if np.isfinite(found[row]) else "no number"
-            raise Misfit(row, f"{quoted(value)} is {what}: {remedy}")
+        if value is None:
+            found[row] = np.nan
+        elif not is_number(value):
+            raise Misfit(row, f"{quoted(value)} is no number: {remedy}")
+        else:
+            found[row] = float(value)
+            if not abs(found[row]) <= np.finfo(np.float32).max:
+                raise Misfit(row, f"{quoted(value)} is too large for float32: {remedy}")
     return found
+
+
+def is_number(text: str) -> bool:
+    """Whether a text spells a number in decimal digits, perhaps with a point and an exponent.
+
+    Python's float() takes more: 1_0, digits of other scripts, inf and nan.
+    """
+    return _NUMBER.fullmatch(text) is not None
 
 
 def quoted(value: str | None, longest: int = 60) -> str:

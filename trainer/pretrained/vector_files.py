@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 
 from trainer.base.errors import UsageError
-from trainer.data.text_files import quoted
+from trainer.data.text_files import is_number, quoted
 
 
 def load(path: str, words: Sequence[str], width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +54,7 @@ def _lines(file: Path, width: int, wanted: Collection[str]) -> Iterator[tuple[st
             if number == 1 and len(values) == 1 and word.isdigit():
                 continue  # word2vec's header: number of vectors, and their width
             more = values[: max(len(values) - width, 0)]  # belongs to the word, unless the vector is too wide
-            if len(values) < width or (more and all(_is_number(value) for value in more)):
+            if len(values) < width or (more and all(not value or _is_number(value) for value in more)):
                 raise UsageError(
                     f"{file}, line {number:,}: a vector of {len(values)} numbers, but {width} were asked for: "
                     f"correct the width, or the file"
@@ -62,7 +62,10 @@ def _lines(file: Path, width: int, wanted: Collection[str]) -> Iterator[tuple[st
             try:
                 text = b" ".join([word, *more]).decode()
                 if text in wanted:
-                    yield f"{file}, line {number:,}", text, _float32(values[len(more) :])
+                    vector = values[len(more) :]
+                    if wrong := [value for value in vector if not _is_number(value)]:
+                        raise ValueError(f"{quoted(wrong[0].decode(errors='replace'))} is no number")
+                    yield f"{file}, line {number:,}", text, _float32(vector)
             except ValueError as error:
                 raise UsageError(f"{file}, line {number:,}: {error}") from None
 
@@ -136,8 +139,4 @@ def _float32(values: Sequence[float] | Sequence[bytes]) -> np.ndarray:
 
 
 def _is_number(value: bytes) -> bool:
-    try:
-        float(value or 0)  # two spaces in a row do not make a word
-        return True
-    except ValueError:
-        return False
+    return is_number(value.decode("latin1"))

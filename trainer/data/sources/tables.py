@@ -3,9 +3,8 @@
 What is learned from columns (means, deviations, categories) is learned from the training rows alone.
 """
 
-import contextlib
-import math
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Protocol
 
 import keras
@@ -121,7 +120,7 @@ class Class:
     def fit(self, values: Sequence[str | None]) -> None:
         texts = _all_of(values)
         numbers = [_number(text) for text in texts]
-        self._key: Callable[[str], int | float | str] = (
+        self._key: Callable[[str], Fraction | str] = (
             str if any(isinstance(number, str) for number in numbers) else _number
         )
         self._classes = {key: i for i, key in enumerate(sorted({self._key(text) for text in texts}))}
@@ -214,12 +213,6 @@ def _numbers(values: Sequence[str | None]) -> np.ndarray:
     return text_files.numbers(values, "correct it, or name it in splits.missing")
 
 
-def _number(value: str) -> int | float | str:
-    """The number that a text spells, exactly; the text itself, if it spells none."""
-    try:
-        return int(value)
-    except ValueError:
-        with contextlib.suppress(ValueError):
-            if math.isfinite(number := float(value)):
-                return number
-        return value
+def _number(value: str) -> Fraction | str:
+    """The number that a text spells, exactly; the text itself, if it spells none, or one with an exponent (1e5)."""
+    return Fraction(value) if text_files.is_number(value) and "e" not in value.lower() else value
