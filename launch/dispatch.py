@@ -12,7 +12,7 @@ from trainer.observe.console import Console
 from trainer.rundir.directory import RunDirectory
 
 # Strategies for one process: with them, several workers would each train alone.
-_ALONE = ("trainer.distributed.strategies.default", "trainer.distributed.strategies.mirrored")
+_ALONE = ("", "trainer.distributed.strategies.default", "trainer.distributed.strategies.mirrored")
 
 
 def launch(command: Command, signals: Signals, started: float) -> int:
@@ -42,8 +42,8 @@ def launch(command: Command, signals: Signals, started: float) -> int:
     prepared = prepare.prepare(command, directory)
     if command.workers[1] > 1 and prepared.strategy in _ALONE:
         raise UsageError(
-            f"--num_workers={command.num_workers} with {prepared.strategy}: each worker would train by itself; "
-            f"add --strategy=multi_worker"
+            f"--num_workers={command.num_workers} with {prepared.strategy or 'one replica'}: each worker would train "
+            f"by itself; add --strategy=multi_worker"
         )
     console = Console()
     for line in prepared.dropped:

@@ -17,7 +17,7 @@ from trainer.base.errors import UsageError, building
 from trainer.data.global_permutation import GlobalPermutation
 from trainer.data.pipeline import Layout
 from trainer.data.source import Field, Splits
-from trainer.distributed import strategies
+from trainer.distributed import strategies, tf_config
 from trainer.distributed.collective_wait import CollectiveWait
 from trainer.distributed.ranks import Ranks
 from trainer.modes import check, evaluate, predict, train
@@ -32,6 +32,7 @@ from trainer.step.evaluation import Evaluator
 from trainer.step.freezing import Freeze
 from trainer.step.step_state import StepState
 from trainer.step.train_step import TrainStep
+from trainer.step.trial import try_step
 from trainer.tasks.protocol import Parts, Task
 
 # NumPy's and Keras's seeds must be below this; sizes and steps below it keep step * batch_size within 64 bits.
@@ -91,7 +92,8 @@ def run(
     choices.prepare_process(seed)
     chosen = (_virtual(setup.virtual_replicas) if setup.virtual_replicas else strategy)()
     ranks = strategies.ranks(chosen)
-    _require_processes(setup.processes, ranks)
+    if not setup.virtual_replicas:
+        _require_processes(setup.processes, ranks)
     resumption = resume(invocation, ranks, checkpoints)
     saved = resumption.saved
     with building("the data"):
@@ -108,6 +110,9 @@ def run(
         start = _Start(warm_start() if warm_start is not None and saved is None else None, splits)
         state = StepState(chosen, task(), splits.fields(), choices, seed, rules, initialise=start)
     train_step = TrainStep(chosen, state, layout, seed, choices, CollectiveWait(strategies.local_replicas(chosen)))
+    if invocation.mode == "train":
+        with building("a training step"):
+            try_step(train_step, splits.train)
     unfreezing = [functools.partial(Unfreeze, rule=rule) for rule in rules if rule.until is not None]
     experiment = Experiment(
         invocation,
@@ -164,9 +169,13 @@ def _check_numbers(batch_size: int, steps_per_loop: int, seed: int, epochs: int 
 
 
 def _require_processes(started: int | None, ranks: Ranks) -> None:
-    if started not in (None, ranks.count):
+    named = tf_config.from_environment()
+    together = started if named is None else len(named.addresses)
+    if together not in (None, ranks.count):
+        said = f"{started} processes were started" if named is None else f"TF_CONFIG names {together} workers"
         raise UsageError(
-            f"{started} processes were started, but the strategy is of {ranks.count}: add --strategy=multi_worker"
+            f"{said}, but the strategy is of {ranks.count}, so that each would train by itself: add "
+            f"--strategy=multi_worker" + ("" if started else ", or unset TF_CONFIG")
         )
 
 

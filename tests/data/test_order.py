@@ -102,9 +102,11 @@ def test_mix_is_two_rounds_of_splitmix():
     assert [int(h) % 2**64 for h in mix(tf.constant(ids), tf.constant(positions)).numpy()] == expected
 
 
-def test_pieces_add_up_to_the_digest():
-    digests = np.random.default_rng(0).integers(-(2**63), 2**63, 256)
-    assert all(from_pieces(to_pieces(tf.constant(d))).numpy() == d for d in digests[:20])
+@pytest.mark.parametrize("replicas", [1, 2, 3, 256, 257, 1000])
+def test_pieces_add_up_to_the_digest(replicas):
+    digests = np.random.default_rng(0).integers(-(2**63), 2**63, replicas)
+    digests[: replicas // 2] = -1  # the largest pieces
+    assert all(from_pieces(to_pieces(tf.constant(d), replicas), replicas).numpy() == d for d in digests[-20:])
     # In float32, as the all-reduce adds them, in any order.
-    summed = np.sum([to_pieces(tf.constant(d)).numpy() for d in digests], axis=0, dtype=np.float32)
-    assert from_pieces(tf.constant(summed)).numpy() == digests.sum()
+    summed = np.sum([to_pieces(tf.constant(d), replicas).numpy() for d in digests], axis=0, dtype=np.float32)
+    assert from_pieces(tf.constant(summed), replicas).numpy() == digests.sum()

@@ -1,6 +1,7 @@
 """Processes that train together without Ray, as TF_CONFIG says; and what is refused of several workers at all."""
 
 import json
+import re
 import socket
 
 import pytest
@@ -65,6 +66,17 @@ REFUSED = {
     "evaluating on Ray": (["--launcher=ray", "--mode=evaluate"], ["--mode=evaluate", "drop --launcher=ray"]),
     "several workers and nobody who says which": (["--strategy=multi_worker"], ["TF_CONFIG", "--launcher=ray"]),
 }
+
+
+@pytest.mark.parametrize("strategy", [(), ("--strategy=mirrored",)], ids=["default", "mirrored"])
+def test_workers_of_a_tf_config_do_not_train_each_by_itself(convoy, tmp_path, strategy):
+    result = convoy(*user_code.SHORT, "--gin_param=SHARDS = 2", *strategy, f"--run_dir={tmp_path / 'x'}",
+                    TF_CONFIG=config(["a:1", "b:1"], 1))  # fmt: skip
+    assert result.code == 2, result.err
+    said = (
+        "error: TF_CONFIG names 2 workers, but the strategy is of 1.*: add --strategy=multi_worker, or unset TF_CONFIG"
+    )
+    assert re.match(said, result.err) and len(result.err.splitlines()) == 1 and not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize("arguments, says", REFUSED.values(), ids=REFUSED)

@@ -103,6 +103,35 @@ def test_a_task_may_put_out_several_things():
     assert evaluator.evaluate("test") == {"mean": pytest.approx(x.sum(axis=1).mean() + 100)}
 
 
+class Shortened(TwoOutputs):
+    """As under mixed precision: outputs in 16 bits, judged by a metric that counts examples by itself."""
+
+    def outputs(self, batch):
+        return {name: tf.cast(value, tf.bfloat16) for name, value in super().outputs(batch).items()}
+
+    def evaluate(self, batch, outputs):
+        return {}
+
+    def metrics(self):
+        return {"r2": keras.metrics.R2Score(num_regressors=2)}
+
+    def update(self, metrics, batch, outputs):
+        metrics["r2"].update_state(batch["x"][:, :1], outputs["double"][:, :1], sample_weight=batch["valid"])
+
+
+@pytest.mark.parametrize("size", [4, 7])
+def test_a_metric_that_is_no_mean_sees_no_padding(size):
+    x = np.random.default_rng(0).normal(size=(7, 2)).astype(np.float32)
+    source = Arrays({"x": x})
+    evaluator = Evaluator(
+        tf.distribute.get_strategy(), Shortened(), NoAverage(), {"test": source}, size, CollectiveWait(1)
+    )
+    predicted, expected = evaluator.predict(source)["double"], keras.metrics.R2Score(num_regressors=2)
+    assert predicted.dtype == np.float32 and predicted == pytest.approx(2 * x, rel=1e-2)
+    expected.update_state(x[:, :1], predicted[:, :1])
+    assert evaluator.evaluate("test")["r2"] == pytest.approx(float(expected.result()), rel=1e-5)
+
+
 def test_the_graph_shows_the_model(evaluator):
     evaluator, _, data = evaluator
     names = [operation.name for operation in evaluator.graph(Arrays(data).fields).get_operations()]

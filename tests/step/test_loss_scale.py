@@ -7,9 +7,13 @@ from trainer.step.loss_scale import LossScale
 
 
 @pytest.fixture
-def updated():
+def scale():
+    return LossScale.of("mixed_float16")
+
+
+@pytest.fixture
+def updated(scale):
     """Makes steps, finite or not; returns the scale after them."""
-    scale = LossScale.of("mixed_float16")
 
     @tf.function
     def update(finite, times):
@@ -31,13 +35,16 @@ def test_it_grows_after_many_finite_steps_in_a_row(updated):
     assert updated(True, 1999) == 2**15 and updated(True) == 2**16
 
 
-def test_it_stays_within_bounds(updated):
-    assert updated(False, 100) == 1.0
+def test_it_stays_within_bounds(updated, scale):
+    assert updated(False, 15) == 1.0 and scale.is_usable()
+    # One more, and a step without scaling has not been finite either.
+    assert updated(False) == 0.5 and not scale.is_usable()
+    assert updated(False, 100) == 0.5
     assert updated(True, 2000 * 70) == 2.0**60
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_other_types_need_none(precision):
     scale = LossScale.of(precision)
-    assert not scale.active and scale.read_value() == 1.0
+    assert not scale.active and scale.read_value() == 1.0 and scale.is_usable()
     assert scale.variables() == scale.report() == {}

@@ -133,7 +133,7 @@ def test_several_outputs_are_weighed_and_judged_apart():
         "measures": Field((4,), "float32"), "make": Field((20,), "float32"), "distance": Field((1,), "float32"),
         "origin": Field((), "int64", 0, 2),
     }  # fmt: skip
-    crossentropy = lambda **options: keras.losses.SparseCategoricalCrossentropy(from_logits=True, **options)
+    crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     heads = {
         "distance": lambda: Head("distance", keras.losses.MeanSquaredError, weight=0.5),
         "origin": lambda: Head("origin", crossentropy, weight=2.0, metrics=[keras.metrics.SparseCategoricalAccuracy]),
@@ -163,7 +163,7 @@ def ctc(times=9, classes=3):
 
 
 def heads(**changes):
-    crossentropy = lambda **options: keras.losses.SparseCategoricalCrossentropy(from_logits=True, **options)
+    crossentropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     chosen = {
         "distance": lambda: Head("distance", keras.losses.MeanSquaredError),
         "origin": lambda: Head("origin", crossentropy),

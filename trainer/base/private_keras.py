@@ -4,6 +4,7 @@ Each is covered by a test in tests/base/test_private_keras.py, which fails first
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -26,19 +27,30 @@ def statistics(models: Iterable[keras.Model]) -> list[keras.Variable]:
     These are the float variables that were never trainable. The weights of a frozen layer are not among them, although
     Keras lists them as non-trainable.
     """
-    # Integer variables are counts or seeds.
-    found = {
-        id(v): v
-        for layer in _layers(models)
-        for v in layer._non_trainable_variables
-        if tf.as_dtype(v.dtype).is_floating
-    }
+    return [v for v in _never_trainable(models) if tf.as_dtype(v.dtype).is_floating]
+
+
+def counts(models: Iterable[keras.Model]) -> list[keras.Variable]:
+    """The integer and boolean variables that layers may update while they run in training; no seeds of generators."""
+    models = list(models)
+    seeds = {id(seed) for seed in seed_variables(models)}
+    found = (v for v in _never_trainable(models) if id(v) not in seeds)
+    return [v for v in found if tf.as_dtype(v.dtype).is_integer or tf.as_dtype(v.dtype).is_bool]
+
+
+def _never_trainable(models: Iterable[keras.Model]) -> list[keras.Variable]:
+    found = {id(v): v for layer in _layers(models) for v in layer._non_trainable_variables}
     return list(found.values())
 
 
 def stateful_layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
     """The layers that carry values from one batch to the next, as recurrent layers may."""
     return [layer for layer in _layers(models) if getattr(layer, "stateful", False)]
+
+
+def synchronized_layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
+    """The layers that compute their statistics over all replicas, by a collective of their own."""
+    return [layer for layer in _layers(models) if getattr(layer, "synchronized", False)]
 
 
 def leaf_layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
@@ -62,6 +74,18 @@ def mask_of(outputs: tf.Tensor) -> tf.Tensor | None:
     return getattr(outputs, "_keras_mask", None)
 
 
+def kept(tensors: Any, which: tf.Tensor) -> Any:
+    """The rows of nested tensors [n, …] for which `which`, bool [n], is true; with their masks, if they have any."""
+
+    def rows(tensor: tf.Tensor) -> tf.Tensor:
+        mask, found = mask_of(tensor), tf.boolean_mask(tensor, which)
+        if mask is not None:
+            found._keras_mask = tf.boolean_mask(mask, which)
+        return found
+
+    return tf.nest.map_structure(rows, tensors)
+
+
 def own_reduction(optimizer: keras.optimizers.Optimizer) -> None:
     """Stops the optimizer from reducing gradients over replicas: the step has done that already."""
     optimizer._all_reduce_sum_gradients = lambda grads_and_vars: grads_and_vars
@@ -79,6 +103,15 @@ def configured_rate(
     """The optimizer's learning rate: a schedule, or its variable."""
     rate = optimizer._learning_rate
     return rate.value if isinstance(rate, keras.Variable) else rate
+
+
+def used_rate(optimizer: keras.optimizers.Optimizer) -> tf.Tensor:
+    """The learning rate of the optimizer's last update, float32 []; before the first one, of that."""
+    rate = configured_rate(optimizer)
+    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        return tf.convert_to_tensor(rate)
+    # A schedule is asked with the number of updates done before.
+    return tf.convert_to_tensor(rate(tf.maximum(optimizer.iterations.value - 1, 0)))
 
 
 def fuse(optimizer: keras.optimizers.Optimizer) -> None:

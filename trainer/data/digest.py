@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from trainer.base.randomness import splitmix64
 
-_PIECES = np.array([0, 16, 32, 48], np.int64)
+# Integers up to 2^24 are exact in float32.
+_EXACT_BITS = 24
 
 
 def mix(ids: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
@@ -21,11 +22,20 @@ def mix(ids: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
     return splitmix64(splitmix64(positions) + ids)
 
 
-def to_pieces(digest: tf.Tensor) -> tf.Tensor:
-    """Splits an int64 into four 16-bit numbers, float32 [4], whose sums over up to 256 replicas are exact."""
-    return tf.cast(tf.bitwise.bitwise_and(tf.bitwise.right_shift(digest, _PIECES), np.int64(0xFFFF)), tf.float32)
+def to_pieces(digest: tf.Tensor, replicas: int) -> tf.Tensor:
+    """Splits an int64 into numbers, float32 [pieces], so short that their sums over that many replicas are exact."""
+    offsets, bits = _pieces(replicas)
+    mask = np.int64((1 << bits) - 1)
+    return tf.cast(tf.bitwise.bitwise_and(tf.bitwise.right_shift(digest, offsets), mask), tf.float32)
 
 
-def from_pieces(pieces: tf.Tensor) -> tf.Tensor:
+def from_pieces(pieces: tf.Tensor, replicas: int) -> tf.Tensor:
     """Returns the int64 (modulo 2^64) of pieces, or the sum of several from sums of their pieces."""
-    return tf.reduce_sum(tf.bitwise.left_shift(tf.cast(pieces, tf.int64), _PIECES))
+    offsets, _ = _pieces(replicas)
+    return tf.reduce_sum(tf.bitwise.left_shift(tf.cast(pieces, tf.int64), offsets))
+
+
+def _pieces(replicas: int) -> tuple[np.ndarray, int]:
+    """At which bits an int64 is cut, int64 [pieces], and how many bits each piece has."""
+    bits = _EXACT_BITS - (replicas - 1).bit_length()
+    return np.arange(0, 64, bits, dtype=np.int64), bits

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from trainer.step.variables import replicated
+from trainer.step.variables import by_path, replicated
 from trainer.tasks.protocol import Parts
 
 # An update reads and writes as much memory as the optimizer does. Updating every 16th step with the 16th power of the
@@ -23,7 +23,7 @@ class Average:
 
     def __init__(self, decay: float, parts: Parts):
         self._rate = 1.0 - decay**_PERIOD
-        self._weights = {f"{o.name}/{v.path}": v for o in parts.objectives for v in o.variables}
+        self._weights = {f"{o.name}/{path}": v for o in parts.objectives for path, v in by_path(o.variables).items()}
         self._averages = {path: replicated(v.value.read_value(), v.value.dtype) for path, v in self._weights.items()}
 
     @staticmethod

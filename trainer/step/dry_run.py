@@ -10,6 +10,7 @@ from trainer.data.pipeline import Segment
 from trainer.step.device_loop import random_algorithm, shard_functions
 from trainer.step.freezing import active
 from trainer.step.train_step import TrainStep
+from trainer.step.variables import by_path
 from trainer.tasks.protocol import Batch
 
 
@@ -39,13 +40,13 @@ class DryRun:
         """
         sums, means, _ = self._train_step.first(self._mean_gradients(segment.block, segment.start))
         gradients = {
-            f"{o.name}/{v.path}": g.numpy()
+            f"{o.name}/{path}": g.numpy()
             for o in self._state.parts.objectives
-            for v, g in zip(active(o), means[o.name], strict=True)
+            for path, g in zip(by_path(active(o)), means[o.name], strict=True)
         }
         losses = {name: (total / sums.counts[name]).numpy() for name, total in sums.losses.items()}
-        changes = zip(self._state.layers.statistics, sums.statistics, strict=True)
-        statistics = {v.path: (change / sums.shards).numpy() for v, change in changes}
+        changes = zip(by_path(self._state.layers.statistics), sums.statistics, strict=True)
+        statistics = {path: (change / sums.shards).numpy() for path, change in changes}
         return {"gradients": gradients, "losses": losses, "statistics": statistics}
 
     def losses_of(self, batch: Batch, draws: int) -> dict[str, list[tuple[float, float]]]:

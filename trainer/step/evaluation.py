@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from trainer.base import private_keras
 from trainer.data.global_permutation import GlobalPermutation
 from trainer.data.pipeline import Batches, Input, Layout
 from trainer.data.source import Field, Source
@@ -19,6 +20,7 @@ from trainer.distributed.collective_wait import CollectiveWait
 from trainer.distributed.ranks import Ranks
 from trainer.step.averaging import Average, NoAverage
 from trainer.step.loss_sums import scalar
+from trainer.step.metric_direction import Direction, better
 from trainer.step.pace import Pace
 from trainer.step.variables import replicated
 from trainer.tasks.protocol import Batch, Showing, Task
@@ -116,11 +118,15 @@ class Evaluator:
         batch = {**source.read(ids), "valid": tf.ones(len(ids)), "id": ids}
         with self._average.in_place():
             shown = self._run_samples(batch, tf.constant([seed, 0]))
-        return {name: self._strategy.experimental_local_results(value)[0].numpy() for name, value in shown.items()}
+        return {name: value.numpy() for name, value in shown.items()}
 
     def graph(self, fields: Mapping[str, Field]) -> tf.Graph:
         """The graph of the task's inference on one example, for TensorBoard."""
         return tf.function(self._task.outputs).get_concrete_function(_one_example(fields)).graph
+
+    def better(self, name: str) -> Direction | None:
+        """Whether a smaller or a larger value of a loss or metric is better; None if that is not known."""
+        return better(self._metrics[name]) if name in self._metrics else "min"
 
     def names(self, split: str) -> list[str]:
         """The names of the losses and metrics that an evaluation of the split returns."""
@@ -159,7 +165,7 @@ class Evaluator:
     def _evaluate_shard(self, block: Batch, i: tf.Tensor) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
         batch = {name: tensor[i][0] for name, tensor in block.items()}
         outputs = self._task.outputs(batch)
-        self._task.update(self._metrics, batch, outputs)
+        self._update_metrics(batch, outputs)
         losses = self._task.evaluate(batch, outputs)
         sums = {
             name: (
@@ -174,9 +180,21 @@ class Evaluator:
         packed: dict[str, tuple[tf.Tensor, tf.Tensor]] = tf.nest.pack_sequence_as(sums, arrived)
         return packed
 
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def _update_metrics(self, batch: Batch, outputs: Any) -> None:
+        """Without padding: a metric that is no weighted mean would count it, whatever its weight."""
+        real = batch["valid"] > 0
+
+        def update() -> None:
+            kept = [private_keras.kept(tree, real) for tree in (dict(batch), outputs)]
+            self._task.update(self._metrics, *kept)
+
+        tf.cond(tf.reduce_any(real), update, lambda: None)
+
     def _show(self, batch: Batch, seed: tf.Tensor) -> Any:
         assert self._showing is not None
-        return self._strategy.run(self._showing.samples, args=(batch, seed))
+        shown = self._strategy.run(self._showing.samples, args=(batch, seed))
+        return {name: _readable(self._strategy.experimental_local_results(value)[0]) for name, value in shown.items()}
 
     def _predict_step(self, block: Batch, i: tf.Tensor) -> Any:
         return self._strategy.run(self._predict_shard, args=(block, i))
@@ -185,7 +203,12 @@ class Evaluator:
         batch = {name: tensor[i][0] for name, tensor in block.items()}
         outputs = self._task.outputs(batch)
         named = outputs if isinstance(outputs, Mapping) else {"output": outputs}
-        return dict(named), batch["valid"]
+        return {name: _readable(value) for name, value in named.items()}, batch["valid"]
+
+
+def _readable(value: tf.Tensor) -> tf.Tensor:
+    """Numbers for people, as float32: NumPy has no bfloat16 of its own."""
+    return tf.cast(value, tf.float32) if value.dtype in (tf.bfloat16, tf.float16) else value
 
 
 def _one_example(fields: Mapping[str, Field]) -> dict[str, tf.TensorSpec]:

@@ -1,7 +1,8 @@
-"""What layers change while they run in training: random seeds and moving statistics.
+"""What layers change while they run in training: random seeds, moving statistics and counts.
 
-Both are made to depend on shards and not on replicas. Seeds are functions of (seed, step, shard). Each shard starts
-from the same moving statistics, and the mean of the shards' changes is applied once per step. Trains no weights.
+All are made to depend on shards and not on replicas. Seeds are functions of (seed, step, shard). Each shard starts from
+the same moving statistics and counts. The mean of the shards' changes of a statistic is applied once per step, and so
+is the first shard's change of a count. Trains no weights.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,14 +15,16 @@ from trainer.base.errors import UsageError
 
 
 class LayerState:
-    """The seeds and moving statistics of some models.
+    """The seeds, moving statistics and counts of some models.
+
+    Attributes: statistics: the variables of which changes are taken, moving statistics before counts.
 
     Args:
       models: already built.
       seed: of everything random in the run.
 
     Raises:
-      UsageError: a layer is stateful: it carries values from batch to batch.
+      UsageError: a layer is stateful, so it carries values from batch to batch, or it is synchronized.
     """
 
     def __init__(self, models: Iterable[keras.Model], seed: int):
@@ -31,10 +34,16 @@ class LayerState:
                 f"the layer '{layer.name}' is stateful: what it carries from batch to batch would depend on how a "
                 f"batch is cut; make it with stateful = False"
             )
+        for layer in private_keras.synchronized_layers(models):
+            raise UsageError(
+                f"the layer '{layer.name}' is synchronized: it would compute statistics over replicas by itself; make "
+                f"it with synchronized = False, and lower Arithmetic.shards for statistics of more examples"
+            )
         self._seed = seed
         self._seeds = private_keras.seed_variables(models)
         self._seed_ids = {id(seed) for seed in self._seeds}
-        self.statistics = private_keras.statistics(models)
+        moving, counts = private_keras.statistics(models), private_keras.counts(models)
+        self.statistics, self._moving = [*moving, *counts], len(moving)
 
     def is_seed(self, variable: keras.Variable) -> bool:
         """Whether it is the state of a random generator; `seed` sets that anew, so no checkpoint has to hold it."""
@@ -46,20 +55,57 @@ class LayerState:
             seed.value.assign(tf.cast(randomness.fold(self._seed, step, shard, i + 1), seed.value.dtype))
 
     def read_statistics(self) -> list[tf.Tensor]:
-        """The current values of the moving statistics."""
+        """The current values of `statistics`."""
         return [v.value.read_value() for v in self.statistics]
 
-    def take_changes(self, before: Sequence[tf.Tensor], weight: tf.Tensor) -> list[tf.Tensor]:
-        """Returns `weight` (float32 []) times each statistic's change since `before`, and resets them to `before`."""
-        changes = [
-            tf.cast(weight, old.dtype) * (v.value.read_value() - old)
-            for v, old in zip(self.statistics, before, strict=True)
-        ]
-        for v, old in zip(self.statistics, before, strict=True):
+    @property
+    def counts(self) -> list[keras.Variable]:
+        """The integers and booleans among `statistics`."""
+        return self.statistics[self._moving :]
+
+    def counted(self, before: Sequence[tf.Tensor]) -> list[int]:
+        """By how much each of `counts` has changed since `before`, values of `statistics`."""
+        pairs = zip(self.counts, before[self._moving :], strict=True)
+        return [int(tf.reduce_sum(_change(v.value.read_value(), old))) for v, old in pairs]
+
+    def assign(self, values: Sequence[tf.Tensor]) -> None:
+        """Sets `statistics` to what `read_statistics` returned."""
+        for v, value in zip(self.statistics, values, strict=True):
+            v.value.assign(value)
+
+    def take_changes(self, before: Sequence[tf.Tensor], filled: tf.Tensor, shard: tf.Tensor) -> list[tf.Tensor]:
+        """Returns what a shard adds to the change of each variable of `statistics`, and resets them to `before`.
+
+        That is the change since `before` of a moving statistic, as it is, and of a count if this is the first shard.
+
+        Args:
+          before: the values that the shard has started from.
+          filled: float32 [], 1 if the shard has an example, else 0.
+          shard: int32 [], its number.
+        """
+        changes = []
+        for i, (v, old) in enumerate(zip(self.statistics, before, strict=True)):
+            weight = filled if i < self._moving else tf.cast(shard == 0, tf.float32)
+            change = _change(v.value.read_value(), old)
+            changes.append(tf.cast(weight, change.dtype) * change)
             v.value.assign(old)
         return changes
 
     def apply_mean(self, changes: Sequence[tf.Tensor], shards: tf.Tensor) -> None:
-        """Adds the mean change of `shards` shards (float32 []) to each statistic; `changes` are sums over them."""
-        for v, change in zip(self.statistics, changes, strict=True):
-            v.value.assign(v.value.read_value() + change / tf.cast(shards, change.dtype))
+        """Adds the mean change of `shards` shards (float32 []) to each statistic, and to each count its change.
+
+        changes: sums over all shards.
+        """
+        for i, (v, change) in enumerate(zip(self.statistics, changes, strict=True)):
+            old = v.value.read_value()
+            if i < self._moving:
+                v.value.assign(old + change / tf.cast(shards, change.dtype))
+            else:
+                v.value.assign(tf.cast(tf.cast(old, tf.int64) + tf.cast(change, tf.int64), old.dtype))
+
+
+def _change(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
+    """The difference; of integers and booleans as float32, in which a step's small changes are exact."""
+    if new.dtype.is_floating:
+        return new - old
+    return tf.cast(tf.cast(new, tf.int64) - tf.cast(old, tf.int64), tf.float32)

@@ -10,10 +10,14 @@ from trainer.step.variables import replicated
 # Keras's and NVIDIA Apex's constants: start at 2^15, double after 2,000 finite steps, halve after one that is not.
 _INITIAL = 2.0**15
 _GROWTH_STEPS = 2000
+_EXHAUSTED = 0.5
 
 
 class LossScale:
-    """A scale that is doubled after 2,000 finite steps in a row, and halved after a step that was not finite."""
+    """A scale that is doubled after 2,000 finite steps in a row, and halved after a step that was not finite.
+
+    Below 1 it has nothing left to give: a step without scaling was not finite either.
+    """
 
     active = True
 
@@ -34,8 +38,12 @@ class LossScale:
         steps = tf.where(finite, self._finite_steps.read_value() + 1, 0)
         grow = steps >= _GROWTH_STEPS
         factor = tf.where(grow, 2.0, tf.where(finite, 1.0, 0.5))
-        self._scale.assign(tf.clip_by_value(self._scale.read_value() * factor, 1.0, 2.0**60))
+        self._scale.assign(tf.clip_by_value(self._scale.read_value() * factor, _EXHAUSTED, 2.0**60))
         self._finite_steps.assign(tf.where(grow, tf.zeros_like(steps), steps))
+
+    def is_usable(self) -> tf.Tensor:
+        """Whether a smaller scale may still help, bool []: false once the gradients are not finite without any."""
+        return self._scale.read_value() > _EXHAUSTED
 
     def report(self) -> dict[str, tf.Tensor]:
         """The scale by name, for the hyperparameters of reports."""
@@ -56,6 +64,9 @@ class NoLossScale:
 
     def update(self, finite: tf.Tensor) -> None:
         pass
+
+    def is_usable(self) -> tf.Tensor:
+        return tf.constant(True)
 
     def report(self) -> dict[str, tf.Tensor]:
         return {}

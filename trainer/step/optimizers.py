@@ -28,6 +28,11 @@ def prepare(objective: Objective) -> None:
     optimizer = objective.optimizer
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         raise UsageError("use the optimizer without LossScaleOptimizer: Arithmetic.precision = 'mixed_float16' scales")
+    if isinstance(optimizer, keras.optimizers.MultiOptimizer):
+        raise UsageError(
+            "MultiOptimizer cannot be used: a step has one optimizer per objective; write a task with an Objective for "
+            "each group of variables"
+        )
     for name, remedy in _REMEDIES.items():
         if getattr(optimizer, name, None):
             raise UsageError(f"{type(optimizer).__name__}.{name} would act on each replica alone: {remedy}")

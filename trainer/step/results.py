@@ -7,12 +7,14 @@ class StepResults(NamedTuple):
     """The numbers of the steps since the last report, equal on every rank.
 
     losses: by objective, the sum and the count since the last report; their quotient is the mean loss.
-    metrics: by name, since the epoch began; mean losses among them.
-    hyperparameters: learning rate, gradient norm (of the last step, before clipping), loss scale.
+    metrics: by name, since the epoch began; mean losses among them. NaN: nothing was counted.
+    hyperparameters: learning rate, gradient norm (of the last step, before clipping), loss scale, skipped steps.
     finite: whether all trained weights and moving statistics are finite.
+    exhausted: whether loss scaling cannot help any more: the last step's gradients were not finite without it.
     """
 
     losses: dict[str, tuple[float, float]]
     metrics: dict[str, float]
     hyperparameters: dict[str, float]
     finite: bool
+    exhausted: bool = False

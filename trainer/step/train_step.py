@@ -141,7 +141,7 @@ class TrainStep:
         functions.update_metrics(shard, found.outputs)
         # A shard of nothing but padding contributes no statistics.
         filled = tf.cast(tf.reduce_any(shard["valid"] > 0), tf.float32)
-        changes = layers.take_changes(statistics, filled)
+        changes = layers.take_changes(statistics, filled, number)
         size = self.layout.shard_size
         position = tf.cast(number * size, tf.int64) + tf.range(size, dtype=tf.int64)  # in the global batch
         hashed = digest.mix(shard["id"], steps_done * self.layout.batch_size + position)
@@ -173,12 +173,12 @@ class TrainStep:
 
         # 2. The exchange. All travel as float32, to be packed together; only gradients may travel in a shorter dtype.
         gradients_as = tf.as_dtype(self.arithmetic.reduce_dtype)
-        own = sums._replace(digest=digest.to_pieces(sums.digest))
+        own = sums._replace(digest=digest.to_pieces(sums.digest, self.layout.replicas))
         sent = tf.nest.map_structure(lambda tensor: tf.cast(tensor, tf.float32), own)
         sent = sent._replace(gradients=tf.nest.map_structure(lambda g: tf.cast(g, gradients_as), own.gradients))
         received = self._reduction.reduce(sent)
         received = tf.nest.map_structure(lambda tensor, like: tf.cast(tensor, like.dtype), received, own)
-        sums = received._replace(digest=digest.from_pieces(received.digest))
+        sums = received._replace(digest=digest.from_pieces(received.digest, self.layout.replicas))
 
         # 3. The mean, and whether it can be applied.
         scale = state.loss_scale.read_value()

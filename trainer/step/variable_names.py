@@ -6,16 +6,12 @@ import keras
 import tensorflow as tf
 
 from trainer.base import private_keras
-from trainer.base.errors import UsageError
 from trainer.step.step_state import StepState
+from trainer.step.variables import by_path
 
 
 def named_variables(state: StepState) -> dict[str, tf.Variable]:
-    """Every variable that a checkpoint holds, by a name that does not depend on positions in lists.
-
-    Raises:
-      UsageError: two variables have the same name.
-    """
+    """Every variable that a checkpoint holds, by a name that does not depend on positions in lists."""
     counters, parts = state.counters, state.parts
     named = {"step": counters.step, "input/digest": counters.digest, "skipped_steps": counters.skipped}
     for name, model in parts.models.items():
@@ -29,10 +25,4 @@ def named_variables(state: StepState) -> dict[str, tf.Variable]:
 
 
 def _by_path(prefix: str, variables: Iterable[keras.Variable]) -> dict[str, tf.Variable]:
-    named = {}
-    for variable in variables:
-        name = f"{prefix}/{variable.path}"
-        if name in named:
-            raise UsageError(f"two variables are called '{variable.path}': give the layers names of their own")
-        named[name] = variable.value
-    return named
+    return {f"{prefix}/{path}": variable.value for path, variable in by_path(variables).items()}

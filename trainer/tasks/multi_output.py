@@ -1,13 +1,16 @@
 """A model with several outputs, each with its own target, loss and metrics, trained together by one optimizer."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from trainer.base import private_keras
 from trainer.base.errors import UsageError
 from trainer.data.source import Field
 from trainer.tasks import targets
+from trainer.tasks.keras_loss import KerasLoss
 from trainer.tasks.protocol import Batch, Loss, Objective, Parts, penalties
 
 
@@ -24,16 +27,16 @@ class Head:
     def __init__(
         self,
         target: str,
-        loss: Callable[..., keras.losses.Loss],
+        loss: Callable[..., Any],
         weight: float = 1.0,
         metrics: Sequence[Callable[[], keras.metrics.Metric]] = (),
     ):
-        self.target, self.loss, self.weight, self.metrics = target, loss(reduction="none"), weight, metrics
+        self.target, self.loss, self.weight, self.metrics = target, KerasLoss(loss, "Head.loss"), weight, metrics
 
     def losses(self, batch: Batch, output: tf.Tensor) -> tf.Tensor:
-        """The loss of each example, float32 [n]: the mean over all other dimensions of the output."""
-        values = tf.cast(self.loss(batch[self.target], tf.cast(output, tf.float32)), tf.float32)
-        return tf.reduce_mean(tf.reshape(values, (tf.shape(values)[0], -1)), axis=1)
+        """The loss of each example, float32 [n]: the mean over those of its tokens that count."""
+        found = self.loss(batch[self.target], tf.cast(output, tf.float32), private_keras.mask_of(output))
+        return tf.math.divide_no_nan(tf.reduce_sum(found.values, axis=1), tf.reduce_sum(found.kept, axis=1))
 
 
 class MultiOutput:
@@ -72,7 +75,7 @@ class MultiOutput:
             names = ", ".join(found) if isinstance(found, Mapping) else type(found).__name__
             raise UsageError(f"MultiOutput.heads are {', '.join(self._heads)}; the model puts out {names}")
         for name, head in self._heads.items():
-            targets.require_fit(head.target, fields[head.target], found[name].shape, head.loss)
+            targets.require_fit(head.target, fields[head.target], found[name].shape, head.loss.function)
         return Parts([Objective("loss", self.model.trainable_variables, self._make_optimizer())], {"model": self.model})
 
     def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], Mapping[str, tf.Tensor]]:
@@ -108,4 +111,4 @@ class MultiOutput:
             loss, *others = (metrics[f"{name}/{each}"] for each in self._names[name])
             loss.update_state(head.losses(batch, outputs[name]), sample_weight=batch["valid"])
             for metric in others:
-                metric.update_state(batch[head.target], outputs[name], sample_weight=batch["valid"])
+                targets.update(metric, batch[head.target], outputs[name], batch["valid"])

@@ -15,6 +15,7 @@ from trainer.base import private_keras
 from trainer.base.errors import UsageError
 from trainer.data.source import Field
 from trainer.tasks import targets
+from trainer.tasks.keras_loss import KerasLoss
 from trainer.tasks.protocol import Batch, Loss, Objective, Parts, penalties
 
 
@@ -39,7 +40,7 @@ class Supervised:
 
     Args:
       model: makes the Keras model; it need not be built.
-      loss: a class of keras.losses, or a function (y_true, y_pred) -> [n] or [n, tokens, …].
+      loss: a class of keras.losses, or a function (y_true, y_pred) -> [n] or [n, tokens, …]. See keras_loss.py.
       optimizer: makes the Keras optimizer.
       metrics: make the Keras metrics; reports use their Keras names.
       x: the field that is the model's input; a list of fields becomes a dict.
@@ -49,11 +50,11 @@ class Supervised:
 
     Regularisation losses are part of the loss in training and in evaluation.
 
-    Sequences: if the output has a Keras mask, or the loss has more than one value per example, the loss is the mean
-    over tokens, without masked ones.
+    Sequences and images: if the output has a Keras mask, or the loss has more than one value per example, the loss is
+    the mean over tokens, without masked ones and those of an `ignore_class`.
 
     Raises:
-      UsageError: `loss` sums over the batch.
+      UsageError: the reduction of `loss` is no mean.
     """
 
     def __init__(
@@ -68,12 +69,7 @@ class Supervised:
         class_weight: dict[int, float] | None = None,
     ):
         self._make_model, self._make_optimizer, self._make_metrics = model, optimizer, metrics
-        self._loss: Callable[..., tf.Tensor] = loss(reduction="none") if isinstance(loss, type) else loss
-        if getattr(self._loss, "reduction", None) not in (None, "none"):
-            raise UsageError(
-                f"Supervised.loss is a {type(loss).__name__} that adds up a batch by itself: name its class instead, "
-                f"in gin without the ()"
-            )
+        self._loss = KerasLoss(loss, "Supervised.loss")
         self._x, self._y, self._weight, self._class_weight = x, y, weight, class_weight
         self._names: list[str] = []  # of the metrics, once they have been made
 
@@ -94,7 +90,7 @@ class Supervised:
         output = self.model(self._input(example), training=False)  # builds what is not built yet
         if not isinstance(output, tf.Tensor):
             raise UsageError("Supervised takes a model with one output tensor; write a task for several")
-        targets.require_fit(self._y, fields[self._y], output.shape, self._loss)
+        targets.require_fit(self._y, fields[self._y], output.shape, self._loss.function)
         objective = Objective("loss", self.model.trainable_variables, self._make_optimizer())
         return Parts([objective], {"model": self.model})
 
@@ -110,14 +106,6 @@ class Supervised:
     def _input(self, batch: Batch) -> tf.Tensor | dict[str, tf.Tensor]:
         return batch[self._x] if isinstance(self._x, str) else {name: batch[name] for name in self._x}
 
-    def _tokens(self, batch: Batch, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The losses [n, tokens], and 1 for those that count, else 0; float32. tokens is 1 for plain examples."""
-        values = tf.cast(self._loss(batch[self._y], outputs), tf.float32)
-        values = tf.reshape(values, (tf.shape(values)[0], -1))
-        outputs, mask = _unmasked(outputs)
-        kept = tf.ones_like(values) if mask is None else tf.reshape(tf.cast(mask, tf.float32), tf.shape(values))
-        return values * kept, kept * batch["valid"][:, None]
-
     def _class_weights(self, batch: Batch) -> tf.Tensor | float:
         weight = 1.0
         if self._class_weight:
@@ -128,11 +116,13 @@ class Supervised:
         return weight
 
     def _additive(self, batch: Batch, outputs: tf.Tensor, weight: tf.Tensor | float) -> Mapping[str, Loss]:
-        values, counts = self._tokens(batch, outputs)
-        weight = weight * batch["valid"]
+        found = self._loss(batch[self._y], outputs, private_keras.mask_of(outputs))
+        valid = batch["valid"]
+        weight = weight * valid
         if self._weight:
             weight *= tf.cast(tf.reshape(batch[self._weight], [-1]), tf.float32)
-        values, counts = tf.reduce_sum(values, axis=1) * weight, tf.reduce_sum(counts, axis=1)
+        values, counts = tf.reduce_sum(found.values, axis=1) * weight, tf.reduce_sum(found.kept, axis=1)
+        counts *= weight if self._loss.divides_by_weights else valid
         return {"loss": Loss(values, counts, penalties(self.model))}
 
     def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], tf.Tensor | _Masked]:
@@ -157,4 +147,4 @@ class Supervised:
         if mask is not None:
             weight = tf.cast(mask, tf.float32) * weight[:, None]
         for metric in metrics.values():
-            metric.update_state(batch[self._y], outputs, sample_weight=weight)
+            targets.update(metric, batch[self._y], outputs, weight)

@@ -1,4 +1,4 @@
-"""Checks that targets fit a model's output: Keras would broadcast, or read out of bounds, and train on nonsense."""
+"""Targets beside a model's output: whether they fit, where Keras would train on nonsense; and metrics of the two."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ def require_fit(name: str, target: Field, output: tf.TensorShape, loss: Callable
     """
     sparse = _is_sparse(loss)
     if sparse:
-        _require_classes(name, target, output[-1])
+        _require_classes(name, target, output[-1], getattr(loss, "ignore_class", None))
     if sparse or type(loss).__name__ in _ELEMENTWISE:  # of other losses it is not known what they compare
         _require_shape(name, target, list(output[1:]), list(output[1:-1]) if sparse else list(output[1:]))
 
@@ -43,16 +43,34 @@ def named(metrics: Sequence[keras.metrics.Metric], whose: str) -> list[str]:
     return names
 
 
+def update(metric: keras.metrics.Metric, target: tf.Tensor, output: tf.Tensor, weight: tf.Tensor) -> None:
+    """Updates a metric.
+
+    Args:
+      metric: of (target, output).
+      target, output: [n, …].
+      weight: float32 [n] or [n, tokens].
+    """
+    if isinstance(metric, keras.metrics.IoU | keras.metrics.MeanIoU):  # these want a weight for each pixel
+        pixels = tf.shape(target) if metric.sparse_y_true else tf.shape(target)[:-1]
+        rank = target.shape.rank - (0 if metric.sparse_y_true else 1)
+        for _ in range(rank - weight.shape.rank):
+            weight = weight[..., None]
+        weight = tf.broadcast_to(weight, pixels)
+    metric.update_state(target, output, sample_weight=weight)
+
+
 def _is_sparse(loss: Callable[..., Any]) -> bool:
     of_class = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
     return of_class or inspect.unwrap(loss) is keras.losses.sparse_categorical_crossentropy
 
 
-def _require_classes(name: str, target: Field, classes: int) -> None:
+def _require_classes(name: str, target: Field, classes: int, ignored: int | None) -> None:
     """For classes out of range sparse cross-entropy gives NaN on one device, and reads out of bounds on another."""
     if target.minimum is None or target.maximum is None:
         return
-    if target.minimum < 0 or target.maximum >= classes:
+    outside = {n for n in (target.minimum, target.maximum) if not 0 <= n < classes}
+    if outside - {ignored}:
         raise UsageError(
             f"labels '{name}' run from {target.minimum} to {target.maximum}, but the model has {classes} "
             f"outputs (0 to {classes - 1}): correct the labels, or the number of classes of the model"
