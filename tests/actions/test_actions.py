@@ -48,6 +48,9 @@ class Evaluated:
     def names(self, split):
         return self.results
 
+    def better(self, name):
+        return {"loss": "min", "accuracy": "max"}.get(name)
+
     def weights(self):
         return contextlib.nullcontext()
 
@@ -63,6 +66,7 @@ class Run:
     saved: list
     asked: list
     factors: list
+    weights: dict
 
     def scalars(self, run, name):
         self.context.summaries.commit()
@@ -73,17 +77,19 @@ class Run:
 
 @pytest.fixture
 def run(tmp_path):
-    saved, asked, factors = [], [], []
+    saved, asked, factors, weights = [], [], [], {"kernel": np.zeros(2)}
     attempt = Attempt(
         1, Ranks(tf.distribute.get_strategy()), saved.append, save_failed=lambda: False,
         should_stop=lambda: bool(asked),
     )  # fmt: skip
-    training = Training(Parts([], {}), {}, lambda step: None, factors.append, lambda rule: None)
+    training = Training(
+        Parts([], {}), {}, lambda step: None, factors.append, lambda rule: None, weights.copy, weights.update
+    )
     context = Context(
         total_steps=100, steps_per_epoch=30, evaluator=Evaluated(), summaries=Summaries(tmp_path), console=Console(),
         goodput=Goodput(0.0), attempt=attempt, training=training,
     )  # fmt: skip
-    return Run(context, saved, asked, factors)
+    return Run(context, saved, asked, factors, weights)
 
 
 def report(step, request=StopReason.NONE, finite=True, **changes):
@@ -212,6 +218,54 @@ def test_the_best_of_one_value_is_not_that_of_another(run):
     assert names[0] == names[1] and len(set(names)) == 3
 
 
+def test_the_direction_is_that_of_the_metric_and_never_guessed(run):
+    run.context.evaluator.results |= {"accuracy": 0.5, "odd": 0.5}
+    better = EarlyStopping(run.context, monitor="validation/accuracy", patience=1)
+    assert better.mode == "max"
+    assert [better(report(step, evaluation={"validation/accuracy": step / 10})) for step in (1, 2, 3, 2)] == [
+        False, False, False, True,
+    ]  # fmt: skip
+    assert ReduceOnPlateau(run.context, monitor="test/accuracy").mode == "max"
+    with pytest.raises(UsageError, match="EarlyStopping.mode = 'auto': .*'test/odd' is better is not known"):
+        EarlyStopping(run.context, monitor="test/odd")
+    assert EarlyStopping(run.context, monitor="test/odd", mode="max").mode == "max"
+
+
+def test_what_is_no_number_is_called_so(run, capsys):
+    assert stopped_at(EarlyStopping(run.context), [math.nan] * 3) == 2
+    assert "validation/loss is not a number (NaN) for 3 evaluations" in capsys.readouterr().out
+    assert stopped_at(EarlyStopping(run.context), [1.0, math.nan, 2.0, 2.0]) == 3
+    assert "validation/loss has not improved on 1 for 3 evaluations" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("resumed_after", [None, 1, 2])
+@pytest.mark.parametrize("last", [40, 100])
+def test_the_best_weights_come_back_at_the_end(run, capsys, last, resumed_after):
+    """Whether the run ends early or at its last step; with the evaluation that is theirs."""
+    make = lambda: EarlyStopping(run.context, patience=2 if last < 100 else 9, restore_best=True)
+    action = make()
+    for number, (step, loss) in enumerate({10: 3.0, 20: 1.0, 30: 2.0, last: 2.0}.items()):
+        run.weights["kernel"] = np.full(2, step)
+        found = report(step, evaluation={"validation/loss": loss, "validation/accuracy": loss / 10})
+        assert action.due(step, found)
+        ended = action(found)
+        if number == resumed_after:
+            before, action = action, make()
+            action.restore({name: np.asarray(value) for name, value in before.state().items()})
+    assert ended is (last < 100)
+    assert run.weights["kernel"].tolist() == [20, 20]
+    assert found.evaluation == {"validation/loss": 1.0, "validation/accuracy": 0.1}
+    assert "the weights are those of step 20 again, whose validation/loss of 1 was the best" in capsys.readouterr().out
+
+
+def test_at_the_last_step_the_best_weights_come_back_without_an_evaluation(run):
+    action = EarlyStopping(run.context, restore_best=True)
+    action(report(10, evaluation={"validation/loss": 1.0}))
+    run.weights["kernel"] = np.ones(2)
+    assert not action.due(90, report(90)) and action.due(100, report(100))
+    assert action(report(100)) is False and run.weights["kernel"].tolist() == [0, 0]
+
+
 def test_early_stopping_acts_on_evaluations_alone(run):
     assert not EarlyStopping(run.context).due(10, report(10))
     assert EarlyStopping(run.context).next_step(10) == NEVER
@@ -240,6 +294,17 @@ def test_what_is_no_number_ends_the_run(run):
     assert action.due(10, report(10, finite=False))
     with pytest.raises(TrainingError, match=r"not finite at step 10 .* Arithmetic\.clip_norm"):
         action(report(10, finite=False))
+
+
+def test_a_float16_run_that_nothing_can_scale_ends(run):
+    action = NonFinite(run.context)
+    found = report(20, hyperparameters={"skipped_steps": 17.0})
+    found.results = found.results._replace(exhausted=True)
+    assert action.due(20, found)
+    with pytest.raises(
+        TrainingError, match=r"not finite in float16.*at step 20; 17 steps were skipped.*mixed_bfloat16"
+    ):
+        action(found)
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def evaluation(results, total, every, stop=lambda: False):
     attempt = Attempt(1, alone, save=lambda step: None, save_failed=lambda: False, should_stop=stop)
     context = Context(
         total_steps=total, steps_per_epoch=10, evaluator=results, summaries=Silent(), console=Silent(),
-        goodput=Goodput(0.0), attempt=attempt, training=Training(Parts([], {}), {}, print, print, print),
+        goodput=Goodput(0.0), attempt=attempt, training=Training(Parts([], {}), {}, *[print] * 5),
     )  # fmt: skip
     return Evaluate(context, every)
 

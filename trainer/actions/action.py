@@ -29,6 +29,7 @@ class Training(NamedTuple):
     inject_nan: given a step, makes the gradients of the step after it NaN.
     scale_learning_rate: sets the learning rates to a multiple of the configured ones.
     unfreeze: makes the layers that a rule froze trainable.
+    weights, set_weights: copies the models' weights and moving statistics by name, and sets them again.
     """
 
     parts: Parts
@@ -36,6 +37,8 @@ class Training(NamedTuple):
     inject_nan: Callable[[int], None]
     scale_learning_rate: Callable[[float], None]
     unfreeze: Callable[[Freeze], None]
+    weights: Callable[[], dict[str, np.ndarray]]
+    set_weights: Callable[[Mapping[str, np.ndarray]], None]
 
 
 class Attempt(NamedTuple):

@@ -1,12 +1,12 @@
 """Lowers the learning rate when an evaluated value no longer improves. Evaluates nothing itself."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from trainer.actions.action import Context
-from trainer.actions.monitoring import Monitoring
+from trainer.actions.monitoring import Mode, Monitoring
 from trainer.base.errors import UsageError
 from trainer.observe.report import Report
 
@@ -31,7 +31,7 @@ class ReduceOnPlateau(Monitoring):
         monitor: str = "validation/loss",
         factor: float = 0.1,
         patience: int = 3,
-        mode: Literal["min", "max"] = "min",
+        mode: Mode = "auto",
         min_delta: float = 0.0,
         least: float = 0.0,
     ):
@@ -46,9 +46,12 @@ class ReduceOnPlateau(Monitoring):
     def lost_patience(self, report: Report) -> bool:
         lower = max(self._scale * self._factor, self._least)
         if lower < self._scale:
+            said = self.no_improvement
             self._worse, self._scale = 0, lower
             self.context.training.scale_learning_rate(lower)
-            self.context.console.say(f"learning rate at {lower:.3g} of what it was, from step {report.step:,} on")
+            self.context.console.say(
+                f"learning rate at {lower:.3g} of what it was, from step {report.step:,} on: {said}"
+            )
         return False
 
     def state(self) -> Mapping[str, Any]:
