@@ -54,7 +54,7 @@ def run(
     arithmetic: Callable[[], Arithmetic] = Arithmetic,
     checkpoints: Callable[..., Checkpoints] = Checkpoints,
     features: Callable[[Splits, Path], Features] | None = None,
-    warm_start: Callable[[], Callable[[Parts, Mapping[str, Field]], str]] | None = None,
+    warm_starts: Sequence[Callable[[], Callable[[Parts, Mapping[str, Field]], str]]] = (),
     freezes: Sequence[Callable[[], Freeze]] = (),
     actions: Sequence[Callable[[Context], Action]] = (),
     more_actions: Sequence[Callable[[Context], Action]] = (),
@@ -75,8 +75,8 @@ def run(
       checkpoints: returns the checkpoints, given directory, attempt, say and committing.
       features: given the splits and a folder in the run directory, returns the splits to train on instead, computed
         from them once, and a function that stores them there (trainer.pretrained.stored_features).
-      warm_start: returns a function that sets the weights of a new run: called with the task's parts and the fields of
-        the data, it returns a line for the console.
+      warm_starts: each returns a function that sets weights of a new run, later ones over earlier ones: called with the
+        task's parts and the fields of the data, it returns a line for the console.
       freezes: each returns a rule on frozen layers; later rules override earlier ones.
       actions, more_actions: each returns an action, given the context; `actions` are those that every run has. At a
         step they run in the order of their turns.
@@ -107,7 +107,7 @@ def run(
         choices = dataclasses.replace(choices, xla=saved.notes["xla"])
     with building("the task"):
         rules = [make() for make in freezes]
-        start = _Start(warm_start() if warm_start is not None and saved is None else None, splits)
+        start = _Start([make() for make in warm_starts] if saved is None else [], splits)
         state = StepState(chosen, task(), splits.fields(), choices, seed, rules, initialise=start)
     train_step = TrainStep(chosen, state, layout, seed, choices, CollectiveWait(strategies.local_replicas(chosen)))
     if invocation.mode == "train":
@@ -128,20 +128,20 @@ def run(
 
 
 class _Start:
-    """Runs a warm start, if there is one, and keeps its line for the console.
+    """Runs the warm starts, in order, and keeps their lines for the console.
 
     Args:
-      warm_start: called with the parts and the fields of the data; returns the line.
+      warm_starts: each called with the parts and the fields of the data; returns its line.
       splits: whose fields it is given.
     """
 
-    def __init__(self, warm_start: Callable[[Parts, Mapping[str, Field]], str] | None, splits: Splits):
-        self._warm_start, self._splits = warm_start, splits
+    def __init__(self, warm_starts: Sequence[Callable[[Parts, Mapping[str, Field]], str]], splits: Splits):
+        self._warm_starts, self._splits = warm_starts, splits
         self.notes: list[str] = []
 
     def __call__(self, parts: Parts) -> None:
-        if self._warm_start is not None:
-            self.notes.append(self._warm_start(parts, self._splits.fields()))
+        for warm_start in self._warm_starts:
+            self.notes.append(warm_start(parts, self._splits.fields()))
 
 
 def _evaluator(train_step: TrainStep, splits: Splits, ranks: Ranks) -> Evaluator:

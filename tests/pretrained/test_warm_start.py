@@ -146,3 +146,86 @@ def test_weights_that_cannot_hold_numbers_are_refused(tmp_path):
     model.save_weights(tmp_path / "model.weights.h5")
     with pytest.raises(UsageError, match="kernel' is kept in bfloat16.*mixed_bfloat16"):
         start(tmp_path / "model.weights.h5", model)
+
+
+def counted(outputs=6, layers_before=0, extra=0):
+    """A model whose layers have the names that Keras gives them, after some others were made."""
+    keras.utils.clear_session(free_memory=False)
+    for _ in range(layers_before):
+        layers.Dense(1)
+    model = keras.Sequential([keras.Input((6,)), *(layers.Dense(6) for _ in range(3 + extra)), layers.Dense(outputs)])
+    for i, layer in enumerate(model.layers):
+        layer.set_weights([np.full(w.shape, i + 1.0) for w in layer.get_weights()])
+    return model
+
+
+def kernels(model):
+    return [float(np.ravel(layer.kernel)[0]) for layer in model.layers]
+
+
+@pytest.mark.parametrize("file", ["model.keras", "model.h5"])
+@pytest.mark.parametrize("before, after", [(0, 1), (1, 0), (0, 0)])
+def test_layers_that_keras_counted_are_matched_by_their_places(tmp_path, file, before, after):
+    counted(layers_before=before).save(tmp_path / file)
+    model = counted(layers_before=after)
+    for layer in model.layers:
+        layer.set_weights([np.zeros(w.shape) for w in layer.get_weights()])
+    assert start(tmp_path / file, model).startswith("8 of 8")
+    assert kernels(model) == [1, 2, 3, 4]
+
+
+def test_where_layers_differ_counted_names_are_refused(tmp_path):
+    counted(extra=1).save(tmp_path / "model.keras")
+    model = counted()
+    for options in ({}, {"pattern": "dense_1"}):
+        with pytest.raises(
+            UsageError, match=r"'sequential/dense.*' is a name that Keras counted, and .*model.keras has"
+        ):
+            start(tmp_path / "model.keras", model, **options)
+    assert kernels(model) == [1, 2, 3, 4]
+    # Who says which layer is which is believed.
+    renamed = {"^(.*dense)": r"old_\1", "^old_dense_3/": "dense_1/"}
+    assert start(tmp_path / "model.keras", model, rename=renamed).startswith("2 of 8")
+    assert kernels(model) == [1, 4, 3, 4]
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_of_a_run_counted_names_are_believed_if_all_are_the_same(tmp_path, extra):
+    keeper = Checkpoints(tmp_path / "run" / "checkpoints", attempt=1)
+    keeper.save(1, {f"models/model/{name}": value for name, value in weights(counted(extra=extra)).items()}, {})
+    keeper.wait()
+    if extra:
+        with pytest.raises(UsageError, match="is a name that Keras counted"):
+            start(tmp_path / "run", counted())
+    else:
+        assert start(tmp_path / "run", counted()).startswith("8 of 8")
+
+
+def test_a_model_of_a_run_may_have_another_name(tmp_path):
+    keeper = Checkpoints(tmp_path / "run" / "checkpoints", attempt=1)
+    keeper.save(1, {f"models/encoder/{name}": value for name, value in weights(network(seed=1)).items()}, {})
+    keeper.wait()
+    with pytest.raises(UsageError, match="WarmStart.source_model: .*run has no model 'model'; it has: encoder"):
+        start(tmp_path / "run", network())
+    model = network()
+    assert start(tmp_path / "run", model, source_model="encoder").startswith("8 of 8")
+    np.testing.assert_array_equal(
+        weights(model)["network/first/kernel"], weights(network(seed=1))["network/first/kernel"]
+    )
+    network().save(tmp_path / "model.keras")
+    with pytest.raises(UsageError, match="WarmStart.source_model = 'encoder': .*model.keras is no run directory"):
+        start(tmp_path / "model.keras", network(), source_model="encoder")
+
+
+def test_copies_of_a_network_keep_their_own_weights(tmp_path):
+    def twins(first, second):
+        copies = [keras.Sequential([keras.Input((3,)), layers.Dense(3, name="stem")]) for _ in range(2)]
+        x = keras.Input((3,))
+        model = keras.Model(x, copies[1](copies[0](x)))
+        for copy, value in zip(copies, (first, second), strict=True):
+            copy.set_weights([np.full(w.shape, value) for w in copy.get_weights()])
+        return model
+
+    twins(1.0, 2.0).save(tmp_path / "twins.keras")
+    start(tmp_path / "twins.keras", model := twins(0.0, 0.0))
+    assert [float(w.ravel()[0]) for w in model.get_weights()] == [1, 1, 2, 2]

@@ -19,7 +19,7 @@ from trainer.pretrained import warm_start
 include 'digits.gin'
 
 experiment.run:
-    warm_start = @warm_start.WarmStart
+    warm_starts = [@warm_start.WarmStart]
     freezes = [@base/freezing.Freeze, @last/freezing.Freeze]
 
 warm_start.WarmStart:

@@ -3,6 +3,7 @@
 Each is covered by a test in tests/base/test_private_keras.py, which fails first when Keras changes.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -67,6 +68,18 @@ def mixed_layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
     leaves = {id(layer) for layer in leaf_layers(models)}
     others = [layer for layer in _layers(models) if id(layer) not in leaves]
     return [layer for layer in others if layer._trainable_variables or layer._non_trainable_variables]
+
+
+def has_counted_name(layer: keras.Layer) -> bool:
+    """Whether Keras made the layer's name from its class and a counter, which depends on what was made before it."""
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
+    name = re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+    return re.fullmatch(rf"{name}(_\d+)?", layer.name) is not None
+
+
+def sublayers(model: keras.Model) -> list[keras.Layer]:
+    """All layers within a model, at any depth, in the order in which it was built; not the model itself."""
+    return list(model._flatten_layers(include_self=False))
 
 
 def mask_of(outputs: tf.Tensor) -> tf.Tensor | None:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from trainer.step.variables import by_path, replicated
+from trainer.base.variable_paths import by_path
+from trainer.step.variables import replicated
 from trainer.tasks.protocol import Parts
 
 # An update reads and writes as much memory as the optimizer does. Updating every 16th step with the 16th power of the

@@ -6,11 +6,11 @@ from typing import Any
 import tensorflow as tf
 
 from trainer.base import randomness
+from trainer.base.variable_paths import by_path
 from trainer.data.pipeline import Segment
 from trainer.step.device_loop import random_algorithm, shard_functions
 from trainer.step.freezing import active
 from trainer.step.train_step import TrainStep
-from trainer.step.variables import by_path
 from trainer.tasks.protocol import Batch
 
 

@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from trainer.base import private_keras
+from trainer.base.variable_paths import by_path
 from trainer.step.step_state import StepState
-from trainer.step.variables import by_path
 
 
 def named_variables(state: StepState) -> dict[str, tf.Variable]:
