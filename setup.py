@@ -40,6 +40,7 @@ setup(
         "gin-config>=0.5.0",
         "absl-py>=2.1",
         "google-crc32c>=1.5",
+        "pillow>=10",
         "rich>=13.7",
     ],
     extras_require={

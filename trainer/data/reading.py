@@ -36,4 +36,5 @@ def unreadable(source: Source, indices: tf.Tensor, name: str = "the data") -> st
 
 def essence(error: tf.errors.OpError) -> str:
     """The part of a TensorFlow error that says what is wrong, without operations and stack frames."""
-    return " ".join(_NOISE.sub(r"\1", error.message).split()).rstrip(".")
+    said = error.message.split("Traceback (most recent call last)")[0]  # of Python within the graph
+    return " ".join(_NOISE.sub(r"\1", said).split()).removeprefix("InvalidArgumentError: ").rstrip(".")

@@ -7,7 +7,8 @@ Does no augmentation: models do (keras.layers.Random*), since it depends on the 
 import concurrent.futures
 import functools
 import math
-import re
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.base.errors import TrainingError, UsageError
+from trainer.data import image_decoding
 from trainer.data.reading import essence
 from trainer.data.source import Field, Source, Splits
 from trainer.data.sources.arrays import RESIDENT_BYTES, Arrays
@@ -22,13 +24,6 @@ from trainer.data.splits import Subset
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 _SPLITS = ("train", "validation", "test")
-# The camera's orientation is in the EXIF data at the beginning of a JPEG: tag 0x0112, one 16-bit number.
-_EXIF_BYTES = 1 << 16
-_ORIENTATION = re.compile(
-    rb"Exif\0\0(?:II\*\0.*?\x12\x01\x03\0\x01\0\0\0|MM\0\*.*?\x01\x12\0\x03\0\0\0\x01\0)([\x01-\x08])",
-    re.DOTALL,
-)
-_UPRIGHT, _ANIMATED_WEBP = np.int64(1), np.int64(0)
 
 
 class Files:
@@ -86,63 +81,10 @@ class Files:
           TrainingError: it cannot be decoded.
         """
         try:
-            return decoded(tf.io.read_file(path), self._size, self._channels, self.background)
+            return image_decoding.decoded(tf.io.read_file(path), self._size, self._channels, self.background)
         except tf.errors.OpError as error:
             where = path.numpy().decode()
             raise TrainingError(f"{where}: it cannot be decoded ({essence(error)}); replace or remove it") from error
-
-
-def decoded(encoded: tf.Tensor, size: tuple[int, int], channels: int, background: int) -> tf.Tensor:
-    """Decodes an image file's contents, a string [], to uint8 [*size, channels]; for the arguments see Files."""
-    return _resized(_upright(encoded), size, channels, background)
-
-
-def _upright(encoded: tf.Tensor) -> tf.Tensor:
-    """The image in its own size, uint8 [height, width, 1 to 4], turned upright by its EXIF orientation."""
-    # Only JPEG and WebP need a look at their first bytes, which costs as much as decoding a small PNG.
-    asked = tf.reduce_any(tf.strings.substr(encoded, 0, 2) == [b"\xff\xd8", b"RI"])
-    return tf.cond(asked, lambda: _turned(encoded), lambda: _stored(encoded))
-
-
-def _stored(encoded: tf.Tensor) -> tf.Tensor:
-    return tf.io.decode_image(encoded, channels=0, expand_animations=False)
-
-
-def _turned(encoded: tf.Tensor) -> tf.Tensor:
-    head = tf.strings.substr(encoded, 0, _EXIF_BYTES)[None]
-    held = tf.ensure_shape(tf.numpy_function(_held, [head], tf.int64, stateful=False), ())
-    # TensorFlow's decoder may write out of bounds for a truncated animation.
-    still = tf.raw_ops.Assert(condition=held != _ANIMATED_WEBP, data=["an animated WebP is not read"])
-    with tf.control_dependencies([still]):
-        image = _stored(encoded)
-    image = tf.cond(held >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
-    image = tf.cond(held // 2 % 2 == 1, lambda: image[:, ::-1], lambda: image)
-    return tf.cond((held - 1) // 2 % 2 == 1, lambda: image[::-1], lambda: image)
-
-
-def _held(heads: np.ndarray) -> np.int64:
-    """EXIF's orientation of one file, 1 to 8, from its first bytes; 0 for an animated WebP."""
-    (head,) = heads
-    # WebP's container format: the animation flag in the first chunk of an extended file.
-    if len(head) > 20 and head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & 2:
-        return _ANIMATED_WEBP
-    found = _ORIENTATION.search(head) if head[:2] == b"\xff\xd8" else None
-    return np.int64(found[1][0]) if found else _UPRIGHT
-
-
-def _resized(image: tf.Tensor, size: tuple[int, int], channels: int, background: int) -> tf.Tensor:
-    # One or three channels of colour; a second or fourth channel is alpha.
-    stored = tf.shape(image)[-1]
-    colours = stored - (1 - stored % 2)
-    image = tf.cast(image, tf.float32)
-    opaque = tf.cond(stored % 2 == 0, lambda: image[..., -1:] / 255.0, lambda: tf.ones_like(image[..., :1]))
-    image = image[..., :colours] * opaque + float(background) * (1.0 - opaque)
-    if channels == 3:
-        image = tf.cond(colours == 1, lambda: tf.repeat(image, 3, axis=-1), lambda: image)
-    else:
-        image = tf.cond(colours == 1, lambda: image, lambda: tf.image.rgb_to_grayscale(image[..., :3]))
-    image = tf.ensure_shape(image, (None, None, channels))
-    return tf.saturate_cast(tf.round(tf.image.resize(image, size, antialias=True)), tf.uint8)
 
 
 def folders(
@@ -185,7 +127,12 @@ def folders(
             f"{path} has the folder '{own[0]}' of a split beside {', '.join(others)}: move these into train, "
             f"validation and test, or rename '{own[0]}' if it is a class"
         )
-    listed = {name: _classes(root / name) for name in own} if own else _held_out(_classes(root), test, seed)
+    left_out = Counter[str]()
+    listed = (
+        {name: _classes(root / name, left_out) for name in own}
+        if own
+        else _held_out(_classes(root, left_out), test, seed)
+    )
     names = list(listed["train"])
     found, skipped = {}, []
     for split, classes in listed.items():
@@ -197,7 +144,12 @@ def folders(
         files = Files(paths, labels, len(names), size, channels, background)
         found[split], bad = _opened(files, labels, broken, f"{path} ({split})")
         skipped += bad
-    notes = [f"{len(skipped):,} broken images skipped, the first of them {skipped[0]}"] if skipped else []
+    notes = []
+    if left_out:
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(left_out.items()))
+        notes.append(f"{left_out.total():,} files of {path} are left out, whose names are not of images: {counts}")
+    if skipped:
+        notes.append(f"{len(skipped):,} broken images skipped, the first of them {skipped[0]}")
     return Splits.of(found, tuple(notes))
 
 
@@ -219,10 +171,10 @@ def photos(paths: Mapping[str, str], longest: int) -> Splits:
     for name, path in paths.items():
         file = str(Path(path).expanduser())
         try:
-            image = _upright(tf.io.read_file(file))
+            image = image_decoding.upright(tf.io.read_file(file))
             scale = longest / max(image.shape[:2])
             size = tuple(max(1, round(side * scale)) for side in image.shape[:2])
-            found[name] = _resized(image, size, channels=3, background=255).numpy()[None]
+            found[name] = image_decoding.resized(image, size, channels=3, background=255).numpy()[None]
         except tf.errors.NotFoundError:
             raise UsageError(f"no such photo: {path}; put it there, or name another as '{name}'") from None
         except tf.errors.OpError as error:
@@ -249,19 +201,39 @@ def _folders(path: Path) -> list[Path]:
     return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _classes(folder: Path) -> dict[str, list[str]]:
-    """The images of each class below a folder, all in the order of their names."""
+def _classes(folder: Path, left_out: Counter[str]) -> dict[str, list[str]]:
+    """The images of each class below a folder, all in the order of their names. Counts what is left out, and why."""
     found = {}
     for each in _folders(folder):
-        # Hidden files are other programs': copies of notebooks, thumbnails.
-        shown = (file for file in each.rglob("*") if not any(n.startswith(".") for n in file.relative_to(each).parts))
-        images = sorted(str(file) for file in shown if file.suffix.lower() in _SUFFIXES)
+        images = []
+        for file in _files(each):
+            # Hidden files are other programs': copies of notebooks, thumbnails.
+            if any(name.startswith(".") for name in file.relative_to(each).parts):
+                left_out["hidden"] += 1
+            elif file.suffix.lower() not in _SUFFIXES:
+                left_out[file.suffix.lower() or "without an extension"] += 1
+            else:
+                images.append(str(file))
         if not images:
             raise UsageError(f"the class folder {each} holds no image ({', '.join(_SUFFIXES)}): fill it, or remove it")
-        found[each.name] = images
+        found[each.name] = sorted(images)
     if not found:
         raise UsageError(f"{folder} holds no folders: images must be in one folder per class, {folder}/CLASS/NAME.png")
     return found
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below a folder, also in folders that are linked.
+
+    Raises:
+      UsageError: a link leads to a folder that it is in.
+    """
+    for place, inner, names in os.walk(folder, followlinks=True):
+        for name in inner:
+            link = Path(place, name)
+            if link.is_symlink() and Path(place).resolve().is_relative_to(link.resolve()):
+                raise UsageError(f"{link} is a link to a folder that it is in: remove it")
+        yield from (Path(place, name) for name in names)
 
 
 def _held_out(classes: dict[str, list[str]], test: float, seed: int) -> dict[str, dict[str, list[str]]]:
@@ -331,7 +303,8 @@ def _decoder(shape: tuple[int, int, int], background: int) -> Callable[[tf.Tenso
     """Path -> image of that shape. Traced beforehand, or each thread would; once, since splits have equal shapes."""
     height, width, channels = shape
     function = tf.function(
-        lambda path: decoded(tf.io.read_file(path), (height, width), channels, background), autograph=False
+        lambda path: image_decoding.decoded(tf.io.read_file(path), (height, width), channels, background),
+        autograph=False,
     )
     decoder: Callable[[tf.Tensor], tf.Tensor] = function.get_concrete_function(tf.TensorSpec((), tf.string))
     return decoder

@@ -16,9 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.base.errors import TrainingError, UsageError
+from trainer.data import image_decoding
 from trainer.data.reading import essence
 from trainer.data.source import Field, Source, Splits
-from trainer.data.sources import images
 from trainer.data.sources.arrays import DTYPES, resident
 from trainer.storage import atomic
 
@@ -125,7 +125,7 @@ class Examples:
             height, width, channels = field.shape
             # AutoGraph would add its own frames to error messages.
             decode = tf.autograph.experimental.do_not_convert(
-                lambda encoded: images.decoded(encoded, (height, width), channels, background=255)
+                lambda encoded: image_decoding.decoded(encoded, (height, width), channels, background=255)
             )
             return tf.map_fn(decode, stored, fn_output_signature=tf.TensorSpec(field.shape, field.dtype))
         if stored.dtype != tf.int64:
