@@ -98,7 +98,10 @@ PRIVATE_FILES = {
     "launch.on_ray.private_ray": "ray",
 }
 # Private, although no underscore says so.
-PRIVATE = ("keras.src", "tensorflow.python", "ray.core", "ray.train.v2")
+PRIVATE = (
+    "keras.src", "tensorflow.python", "tensorflow.core", "tensorflow.compiler", "tensorflow.dtensor", "ray.core",
+    "ray.train.v2", "ray.dashboard", "ray.autoscaler", "ray.experimental.internal_kv",
+)  # fmt: skip
 # Public, although they start with one: named tuples' names, the guide to masking's, and Python's own.
 _HAVE_OWN = (*vars(builtins).values(), types.FunctionType, types.ModuleType, sys)
 PYTHONS_OWN = {own for each in _HAVE_OWN for own in dir(each) if own.startswith("__") and own.endswith("__")}
@@ -124,7 +127,7 @@ ACCESS = ("builtins.getattr", "builtins.hasattr", "builtins.setattr", "builtins.
 GETTERS = ("operator.attrgetter", "operator.methodcaller")
 
 # Packages whose module has another name, and what declared packages bring along.
-IMPORT_NAMES = {"absl-py": "absl", "gin-config": "gin"}
+IMPORT_NAMES = {"absl-py": "absl", "gin-config": "gin", "pillow": "PIL"}
 BROUGHT = {"tensorflow": "numpy", "keras": "h5py", "ray": "grpc"}
 
 Trees = Mapping[str, ast.Module]

@@ -14,6 +14,7 @@ import tensorflow as tf
 from trainer.actions.action import Action, Context
 from trainer.actions.unfreeze import Unfreeze
 from trainer.base.errors import UsageError, building
+from trainer.data.fingerprint import Fingerprint, fingerprint
 from trainer.data.global_permutation import GlobalPermutation
 from trainer.data.pipeline import Layout
 from trainer.data.source import Field, Splits
@@ -21,7 +22,7 @@ from trainer.distributed import strategies, tf_config
 from trainer.distributed.collective_wait import CollectiveWait
 from trainer.distributed.ranks import Ranks
 from trainer.modes import check, evaluate, predict, train
-from trainer.modes.invocation import Invocation
+from trainer.modes.invocation import Invocation, ProcessSetup
 from trainer.modes.records import Examples, Experiment, Length, Replicas
 from trainer.modes.resumption import require_same_data, resume
 from trainer.pretrained.stored_features import Features
@@ -92,8 +93,7 @@ def run(
     choices.prepare_process(seed)
     chosen = (_virtual(setup.virtual_replicas) if setup.virtual_replicas else strategy)()
     ranks = strategies.ranks(chosen)
-    if not setup.virtual_replicas:
-        _require_processes(setup.processes, ranks)
+    _require_processes(setup, ranks)
     resumption = resume(invocation, ranks, checkpoints)
     saved = resumption.saved
     with building("the data"):
@@ -102,7 +102,8 @@ def run(
             splits, keep = features(splits, resumption.directory.path / "features")
     order = GlobalPermutation(len(splits.train), batch_size, seed if shuffle else None)
     layout = _layout(batch_size, choices.shards, chosen.num_replicas_in_sync, saved, setup.most_replicas)
-    require_same_data(resumption, order, splits, invocation.mode)
+    fingerprints = _fingerprints(splits) if invocation.mode == "train" else {}
+    require_same_data(resumption, order, splits, fingerprints, invocation)
     if saved is not None and choices.xla is None:
         choices = dataclasses.replace(choices, xla=saved.notes["xla"])
     with building("the task"):
@@ -111,20 +112,29 @@ def run(
         state = StepState(chosen, task(), splits.fields(), choices, seed, rules, initialise=start)
     train_step = TrainStep(chosen, state, layout, seed, choices, CollectiveWait(strategies.local_replicas(chosen)))
     if invocation.mode == "train":
-        with building("a training step"):
-            try_step(train_step, splits.train)
+        _try(train_step, splits)
     unfreezing = [functools.partial(Unfreeze, rule=rule) for rule in rules if rule.until is not None]
     experiment = Experiment(
         invocation,
         resumption,
         Replicas(chosen, ranks),
-        Examples(splits, order, layout, [*splits.notes, *start.notes], keep),
+        Examples(splits, order, layout, fingerprints, [*splits.notes, *start.notes], keep),
         DeviceLoop(train_step),
         _evaluator(train_step, splits, ranks),
         [*faults, *unfreezing, *actions, *more_actions],
         Length(steps or (epochs or 0) * order.steps_per_epoch, steps_per_loop),
     )
     return MODES[invocation.mode](experiment)
+
+
+def _fingerprints(splits: Splits) -> dict[str, Fingerprint]:
+    with building("the data"):
+        return {name: fingerprint(source) for name, source in {"train": splits.train, **splits.held_out()}.items()}
+
+
+def _try(train_step: TrainStep, splits: Splits) -> None:
+    with building("a training step"):
+        try_step(train_step, splits.train)
 
 
 class _Start:
@@ -168,8 +178,11 @@ def _check_numbers(batch_size: int, steps_per_loop: int, seed: int, epochs: int 
     _require_between(0, "seed", seed)
 
 
-def _require_processes(started: int | None, ranks: Ranks) -> None:
-    named = tf_config.from_environment()
+def _require_processes(setup: ProcessSetup, ranks: Ranks) -> None:
+    """Raises UsageError if processes were started to train together, and the strategy would train in each alone."""
+    if setup.virtual_replicas:
+        return
+    started, named = setup.processes, tf_config.from_environment()
     together = started if named is None else len(named.addresses)
     if together not in (None, ranks.count):
         said = f"{started} processes were started" if named is None else f"TF_CONFIG names {together} workers"

@@ -35,7 +35,7 @@ class Job(NamedTuple):
 
     gin_text: the checked configuration.  run_dir: the same path on all nodes.  board: handle of the status board.
     most_workers: the most that the run may ever have.  threads: of TensorFlow, per worker.  started: when the command
-    started, in seconds of goodput.wall.
+    started, in seconds of goodput.wall.  options: of the mode, see Invocation.
     """
 
     gin_text: str
@@ -44,6 +44,7 @@ class Job(NamedTuple):
     most_workers: int
     threads: int
     started: float
+    options: Mapping[str, Any]
 
 
 class BoardConsole(Console):
@@ -153,6 +154,7 @@ def train(job: Job) -> None:
                 goodput,
                 requests,
                 ProcessSetup(watch=heartbeat.watch, processes=context.get_world_size(), most_replicas=job.most_workers),
+                job.options,
             )
         )
         outcome = Outcome(status)

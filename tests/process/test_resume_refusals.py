@@ -100,10 +100,10 @@ def test_the_checkpoint_of_another_model(convoy, copy):
            says=["in the checkpoint: models/model/network", "in this run: models/model/mlp"])  # fmt: skip
 
 
-def test_data_of_another_size(convoy, tmp_path, folder):
-    def write(examples, held_out=96):
+def test_other_data(convoy, tmp_path, folder):
+    def write(examples, held_out=96, of=lambda y, places: y):
         with np.load(folder / "digits.npz") as file:
-            x, y = file["x"], file["y"]
+            x, y = file["x"], of(file["y"], 1)
         np.savez(tmp_path / "data.npz", x_train=x[:examples], y_train=y[:examples], x_test=x[:held_out],
                  y_test=y[:held_out])  # fmt: skip
 
@@ -115,5 +115,14 @@ def test_data_of_another_size(convoy, tmp_path, folder):
     refuse(convoy, *command, run_dir=tmp_path / "run", says=["128", "96", "data"])
     write(96, held_out=97)  # whoever cuts data that has grown cuts it otherwise
     refuse(convoy, *command, run_dir=tmp_path / "run", says=["the test data has 97 examples", "had 96"])
+    write(96, of=np.roll)
+    refuse(
+        convoy,
+        *command,
+        run_dir=tmp_path / "run",
+        says=["the t", "data holds other values", "in y", "--allow_config_change"],
+    )
+    changed = convoy(*command, "--allow_config_change", f"--run_dir={tmp_path / 'run'}")
+    assert changed.code == 0 and "this run is finished" in changed.out, changed.err
     other = convoy(*command, "--mode=evaluate", f"--run_dir={tmp_path / 'run'}")
     assert other.code == 0, other.err

@@ -98,6 +98,19 @@ def test_the_rate_that_is_shown_is_the_one_that_was_used(new_step):
     assert rates == [0.5, 0.5, 0.5, 0.25]
 
 
+@pytest.mark.parametrize("hold", [lambda inner: inner, lambda inner: [inner], lambda inner: {"slow": inner}])
+def test_an_optimizer_within_an_optimizer_is_refused(new_step, hold):
+    """It would reduce gradients once more on each replica, and its state would be in no checkpoint."""
+
+    class Lookahead(keras.optimizers.SGD):
+        def __init__(self):
+            super().__init__(RATE)
+            self.inner = hold(keras.optimizers.Adam(RATE))
+
+    with pytest.raises(UsageError, match="Lookahead.inner is an optimizer within an optimizer"):
+        new_step(examples.classifier(network, Lookahead), DATA)
+
+
 def test_one_optimizer_for_several_groups_of_variables_is_refused(new_step):
     def several():
         return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.SGD()))

@@ -39,7 +39,8 @@ class ProcessSetup(NamedTuple):
 class Invocation(NamedTuple):
     """One mode of one experiment, in one process.
 
-    options: of the mode: `input` and `output` of predict and evaluate, `folder` of check.
+    options: of the mode: `input` and `output` of predict and evaluate, `folder` of check, and of train
+      `allow_config_change`, whether it may resume with other data.
     """
 
     mode: str

@@ -1,11 +1,12 @@
 """The plain records that run() hands to a mode: the assembled parts of an experiment. No behaviour."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from trainer.actions.action import Action, Context
+from trainer.data.fingerprint import Fingerprint
 from trainer.data.order import Order
 from trainer.data.pipeline import Layout
 from trainer.data.source import Splits
@@ -29,6 +30,7 @@ class Examples(NamedTuple):
     splits: the sources.
     order: of the training examples.
     layout: how a global batch is cut into shards.
+    fingerprints: of the splits, by name.
     notes: lines for the console on where data and weights come from.
     keep: stores features that were computed from the data; called once the run has begun.
     """
@@ -36,6 +38,7 @@ class Examples(NamedTuple):
     splits: Splits
     order: Order
     layout: Layout
+    fingerprints: Mapping[str, Fingerprint]
     notes: Sequence[str]
     keep: Callable[[], None]
 

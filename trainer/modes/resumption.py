@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from trainer.base.errors import UsageError
+from trainer.data.fingerprint import Fingerprint, differing
 from trainer.data.order import Order
 from trainer.data.source import Splits
 from trainer.distributed.ranks import Ranks
@@ -57,9 +58,19 @@ def resume(invocation: Invocation, ranks: Ranks, checkpoints: Callable[..., Chec
     return Resumption(directory, keeper, before, attempt, saved)
 
 
-def require_same_data(resumption: Resumption, order: Order, splits: Splits, mode: str) -> None:
-    """Raises UsageError if the run would resume with other data than it began with."""
-    saved, run_dir = resumption.saved, resumption.directory.path
+def require_same_data(
+    resumption: Resumption,
+    order: Order,
+    splits: Splits,
+    fingerprints: Mapping[str, Fingerprint],
+    invocation: Invocation,
+) -> None:
+    """Raises UsageError if the run would resume with other data than it began with.
+
+    Args:
+      fingerprints: of the splits, by name; empty if the mode trains nothing.
+    """
+    saved, run_dir, mode = resumption.saved, resumption.directory.path, invocation.mode
     if saved is None:
         return
     if saved.notes["examples"] != order.examples:
@@ -73,6 +84,15 @@ def require_same_data(resumption: Resumption, order: Order, splits: Splits, mode
             raise UsageError(
                 f"the {name} data has {len(source):,} examples, but the run in {run_dir} had {before[name]:,}: it may "
                 f"hold examples now that were trained on; restore the data, or choose another run_dir"
+            )
+    if invocation.options.get("allow_config_change"):
+        return
+    known = saved.notes.get("fingerprints", {})
+    for name in known.keys() & fingerprints.keys():
+        if fields := differing(known[name], fingerprints[name]):
+            raise UsageError(
+                f"the {name} data holds other values than the run in {run_dir} began with, in {', '.join(fields)}: "
+                f"restore the data, choose another run_dir, or pass --allow_config_change"
             )
 
 

@@ -206,6 +206,7 @@ class TrainAttempt:
             notes = {
                 "examples": self._experiment.examples.order.examples,
                 "held_out": {name: len(source) for name, source in self._experiment.examples.splits.held_out().items()},
+                "fingerprints": self._experiment.examples.fingerprints,
                 "shards": self._experiment.examples.layout.shards,
                 "xla": self._experiment.device_loop.xla,
                 "event_files": self._summaries.commit(),

@@ -33,6 +33,14 @@ def prepare(objective: Objective) -> None:
             "MultiOptimizer cannot be used: a step has one optimizer per objective; write a task with an Objective for "
             "each group of variables"
         )
+    own = {name: value for name, value in vars(optimizer).items() if not name.startswith("_self_")}  # not TensorFlow's
+    for name, value in own.items():
+        within = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(each, keras.optimizers.Optimizer) for each in within):
+            raise UsageError(
+                f"{type(optimizer).__name__}.{name} is an optimizer within an optimizer: it would act on each replica "
+                f"alone, and checkpoints would not hold its state; write a class of keras.optimizers.Optimizer instead"
+            )
     for name, remedy in _REMEDIES.items():
         if getattr(optimizer, name, None):
             raise UsageError(f"{type(optimizer).__name__}.{name} would act on each replica alone: {remedy}")
