@@ -60,9 +60,9 @@ PARAMS = {
         ["steps = 1000", "from 1 to"],
     ),
     "a rate that Keras refuses": (["LEARNING_RATE = None"], ["the task cannot be made", "Error"]),
-    "a loss with ()": (
-        ["supervised.Supervised.loss = @keras.losses.SparseCategoricalCrossentropy()"],
-        ["Supervised.loss", "()"],
+    "a loss that is a sum": (
+        ["keras.losses.SparseCategoricalCrossentropy.reduction = 'sum'"],
+        ["Supervised.loss", "reduction = 'sum'"],
     ),
     "a loader that fails": (["digits.train.examples = '7'"], ["digits.train.examples", "int"]),
     "a data file that is missing": (["arrays.splits.train = @digits.missing"], ["FileNotFoundError", "digits.py:"]),

@@ -54,6 +54,11 @@ def synchronized_layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
     return [layer for layer in _layers(models) if getattr(layer, "synchronized", False)]
 
 
+def layers_drawn_in_tracing(models: Iterable[keras.Model]) -> list[keras.Layer]:
+    """The layers that draw with Python's random numbers, once per tracing, and then always do the same."""
+    return [layer for layer in _layers(models) if isinstance(layer, keras.layers.AugMix)]
+
+
 def leaf_layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
     """The layers that contain no other layers, except input placeholders."""
     return [

@@ -24,7 +24,7 @@ class LayerState:
       seed: of everything random in the run.
 
     Raises:
-      UsageError: a layer is stateful, so it carries values from batch to batch, or it is synchronized.
+      UsageError: a layer carries values from batch to batch, is synchronized, or draws while it is traced.
     """
 
     def __init__(self, models: Iterable[keras.Model], seed: int):
@@ -38,6 +38,11 @@ class LayerState:
             raise UsageError(
                 f"the layer '{layer.name}' is synchronized: it would compute statistics over replicas by itself; make "
                 f"it with synchronized = False, and lower Arithmetic.shards for statistics of more examples"
+            )
+        for layer in private_keras.layers_drawn_in_tracing(models):
+            raise UsageError(
+                f"the layer '{layer.name}' draws what it does while it is traced, and then always does the same, which "
+                f"would depend on how often that was; use another layer, such as keras.layers.RandAugment"
             )
         self._seed = seed
         self._seeds = private_keras.seed_variables(models)
