@@ -15,13 +15,14 @@ def context(rank, ranks, attempt, with_nan=None):
     """What a fault needs of its context; steps whose gradients it makes NaN are added to `with_nan`."""
     append = (with_nan if with_nan is not None else []).append
     return SimpleNamespace(
+        total_steps=100,
         attempt=SimpleNamespace(number=attempt, ranks=SimpleNamespace(rank=rank, count=ranks)),
         training=SimpleNamespace(inject_nan=append),
     )
 
 
 def boundary(step=7, steps=1):
-    return SimpleNamespace(step=step, interval=SimpleNamespace(steps=steps))
+    return SimpleNamespace(total_steps=100, step=step, interval=SimpleNamespace(steps=steps))
 
 
 def fault(rank=0, ranks=2, attempt=1, **options):
@@ -80,6 +81,7 @@ def test_signals_go_to_this_process(kind, number, monkeypatch):
     [
         ({"kind": "explode"}, "Fault.kind = 'explode'"),
         ({"step": 0}, "Fault.step = 0"),
+        ({"step": 101}, "Fault.step = 101: the run has 100 steps"),
         ({"rank": 2, "ranks": 2}, "Fault.rank = 2: there are 2 ranks"),
         ({"rank": -1}, "Fault.rank = -1"),
         ({"attempt": 0}, "Fault.attempt"),

@@ -79,6 +79,15 @@ def test_a_file_does_not_see_the_names_of_another(write):
         parse.read(["run.gin"])
 
 
+def test_what_an_include_overrides_is_refused(write):
+    write("base.gin", "SHARDS = None\nSIZE = 3\n")
+    write("run.gin", "SIZE = 3\nSHARDS = 2\ninclude 'base.gin'\n")
+    with pytest.raises(UsageError, match="run.gin:2: SHARDS = 2 has no effect, since .*base.gin:1 sets SHARDS = None"):
+        parse.read(["run.gin"])
+    write("run.gin", "SIZE = 3\ninclude 'base.gin'\nSHARDS = 2\n")
+    assert values(parse.read(["run.gin"])) == {"SIZE": 3, "SHARDS": 2}
+
+
 def test_a_name_that_means_two_things_in_two_files_is_refused_in_params(write):
     write("a.gin", HEAD + "from app.models import mlp as m\n")
     write("b.gin", HEAD + "from app.models import cnn as m\n")

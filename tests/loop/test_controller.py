@@ -87,7 +87,9 @@ def train(step, total, actions=(), first=0, steps_per_epoch=10**6, steps_per_loo
     """Runs a Controller from `first`; returns the step it got to."""
     goodput, requests = Goodput(0.0, clock=lambda: step.now), Requested(stop)
     alone = Ranks(tf.distribute.get_strategy())
-    reporter = Reporter(step, GlobalPermutation(steps_per_epoch, 1), goodput, total, first, requests, alone)
+    step.reporter = reporter = Reporter(
+        step, GlobalPermutation(steps_per_epoch, 1), goodput, total, first, requests, alone
+    )
     data = Data()
     controller = Controller(step, data, reporter, actions, goodput, steps_per_epoch, steps_per_loop)
     reached = controller.train(first, total)
@@ -116,6 +118,25 @@ def test_the_sums_of_an_epoch_are_forgotten_at_its_end_alone():
     step = Step()
     train(step, 12, first=7, steps_per_epoch=6)
     assert "reset" not in step.log
+
+
+def test_the_rate_is_that_of_calls_that_do_not_compile():
+    """The first one does, and one after layers were unfrozen."""
+
+    class Recompiled(Step):
+        @property
+        def is_compiled(self):
+            return len(self.calls) not in (0, 3)
+
+        def train(self, segments):
+            self.now += 0 if self.is_compiled else 100
+            super().train(segments)
+
+    step = Recompiled(seconds_per_step=0.5)
+    train(step, 60, steps_per_loop=2)
+    assert step.calls[0] == 1 and step.calls[3] == 2
+    assert step.reporter.examples == 60 - 1 - 2
+    assert step.reporter.examples_per_second == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("limit", [1, 5, 64])

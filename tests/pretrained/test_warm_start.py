@@ -137,6 +137,8 @@ def test_two_names_never_become_one(tmp_path):
     network(seed=1).save(tmp_path / "model.keras")
     with pytest.raises(UsageError, match="'first/kernel' and 'head/kernel' both become 'same/kernel'"):
         start(tmp_path / "model.keras", network(), rename={"^(network/)?(first|head)/": "same/"})
+    with pytest.raises(UsageError, match="WarmStart.rename: '\\^second' matches none of the names in .*'first/bias'"):
+        start(tmp_path / "model.keras", network(), rename={"^second": "third"})
     with pytest.raises(UsageError, match=r"WarmStart.rename: '\\2' cannot stand for '\^first': invalid group"):
         start(tmp_path / "model.keras", network(), rename={"^first": r"\2"})
 

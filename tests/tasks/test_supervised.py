@@ -175,6 +175,11 @@ def test_class_weights_of_labels_in_a_column(new_step):
         new_step(examples.classifier(dense, weight="x"), data)
 
 
+def test_a_weight_of_a_class_that_no_label_has_is_refused(new_step):
+    with pytest.raises(UsageError, match="class_weight has a weight for class 4, but labels 'y' run from 0 to 3"):
+        new_step(examples.classifier(dense, class_weight={0: 2.0, 4: 2.0}), vectors())
+
+
 def test_evaluation_has_penalties_and_no_class_weights_as_in_keras(new_step):
     def penalised():
         return keras.Sequential([layers.Dense(4, kernel_regularizer=keras.regularizers.L2(0.5))])

@@ -47,6 +47,8 @@ class Fault(Action):
                 raise UsageError(f"Fault.{name} = {value}: give a number of at least {least}")
         if rank >= context.attempt.ranks.count:
             raise UsageError(f"Fault.rank = {rank}: there are {context.attempt.ranks.count} ranks, from 0")
+        if step > context.total_steps:
+            raise UsageError(f"Fault.step = {step:,}: the run has {context.total_steps:,} steps; give one of them")
         self._kind, self._first, self._seconds = kind, step, seconds
         self._last = step + times - 1 if kind == "sleep" else step
         # All ranks must have the same boundaries, so `next_step` and `due` do not look at the rank.

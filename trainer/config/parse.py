@@ -82,15 +82,19 @@ class _Reader:
 
     def text(self, text: str, name: str, including: tuple[Path, ...] = ()) -> None:
         symbols: dict[str, set[str]] = {}
+        own: list[Statement] = []
         for statement in _statements(text, lambda line: f"{name}:{line}"):
             where = f"{name}:{statement.location.line_num}"
             match statement:
                 case config_parser.ImportStatement():
                     self._import(statement, where, symbols)
                 case config_parser.IncludeStatement():
+                    before = len(self._statements)
                     self.file(_included(statement.filename, Path(name).parent, where, including), including)
+                    _require_effect(own, self._statements[before:])
                 case config_parser.BindingStatement():
                     self._bind(statement, where, symbols)
+                    own.append(self._statements[-1])
 
     def param(self, text: str) -> None:
         where = f"--gin_param '{text}'"
@@ -187,6 +191,18 @@ def _included(name: str, beside: Path, where: str, including: tuple[Path, ...]) 
     if path.resolve() in including:
         raise UsageError(f"{where}: includes {name}, which includes this file: remove one of the two")
     return path
+
+
+def _require_effect(own: Sequence[Statement], included: Sequence[Statement]) -> None:
+    """Raises UsageError if a file sets what a file that it includes afterwards sets again, to something else."""
+    later = {statement.key: statement for statement in included}
+    for statement in own:
+        over = later.get(statement.key)
+        if over is not None and over.value != statement.value:
+            raise UsageError(
+                f"{statement.location}: {statement} has no effect, since {over.location} sets {over} and is included "
+                f"after it: move the line below the include"
+            )
 
 
 def _check_parameter(key: Key, where: str) -> None:

@@ -38,7 +38,7 @@ class Reporter:
     ):
         self._device_loop, self._order, self._goodput, self._total = device_loop, order, goodput, total_steps
         self._last_step, self._stop_requests, self._ranks = first_step, stop_requests, ranks
-        self._spent = self._clock()
+        self._spent, self._compiling = self._clock(), goodput.seconds()["compilation"]
         self.examples, self.seconds = 0, 0.0
         self.latest: Report | None = None
         self.evaluation: dict[str, float] = {}
@@ -54,8 +54,10 @@ class Reporter:
         if self.latest is not None:
             self.evaluation |= self.latest.evaluation
         before, self._spent = self._spent, self._clock()
-        # The first call compiles, so its time says nothing about the rate.
-        spent = [now - then if self.latest else 0.0 for now, then in zip(self._spent, before, strict=True)]
+        compiling, self._compiling = self._compiling, self._goodput.seconds()["compilation"]
+        # The time of a call that compiles, like the first one, says nothing about the rate.
+        timed = self.latest is not None and self._compiling == compiling
+        spent = [now - then if timed else 0.0 for now, then in zip(self._spent, before, strict=True)]
         table = self._ranks.gather([self._stop_requests.pending, *spent])
         request, seconds, waited, _ = table.max(axis=0).tolist()
         per_epoch = self._order.steps_per_epoch
@@ -73,7 +75,7 @@ class Reporter:
             request=StopReason(int(request)),
         )
         self._last_step = step
-        if self.latest:
+        if timed:
             self.examples += report.interval.examples
             self.seconds += report.interval.seconds
         self.latest = report

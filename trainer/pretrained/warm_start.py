@@ -140,17 +140,24 @@ class WarmStart:
 
     def _renamed(self, values: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], set[str]]:
         """The values by their new names, and those names that are new."""
-        found, before = {}, dict[str, str]()
+        found, before, idle = {}, dict[str, str](), dict.fromkeys(self._rename)
         for name, value in values.items():
             renamed = name
             for old, new in self._rename.items():
                 try:
-                    renamed = re.sub(old, new, renamed)
+                    renamed, times = re.subn(old, new, renamed)
                 except (re.error, IndexError) as error:
                     raise UsageError(f"WarmStart.rename: '{new}' cannot stand for '{old}': {error}") from error
+                if times:
+                    idle.pop(old, None)
             if renamed in found:
                 raise UsageError(f"WarmStart.rename: '{before[renamed]}' and '{name}' both become '{renamed}'")
             found[renamed], before[renamed] = value, name
+        if idle:
+            raise UsageError(
+                f"WarmStart.rename: '{next(iter(idle))}' matches none of the names in {self._path}, which has "
+                f"{_some(values)}: correct it, or drop it"
+            )
         return found, {new for new, old in before.items() if new != old}
 
     def _read(self, path: Path) -> Found:

@@ -79,6 +79,7 @@ class Supervised:
             if name not in fields:
                 raise UsageError(f"the task uses the field '{name}'; the data has: {', '.join(sorted(fields))}")
         self._require_one_number(fields)
+        self._require_labels(fields[self._y])
         self.model = self._make_model()
         if not callable(self.model):
             raise UsageError(f"Supervised.model made {self.model!r} and no Keras model: does its function return it?")
@@ -101,6 +102,17 @@ class Supervised:
                 raise UsageError(
                     f"Supervised.{purpose} needs one number per example, but '{name}' has shape "
                     f"{list(fields[name].shape)}: use another field, or a task of your own"
+                )
+
+    def _require_labels(self, target: Field) -> None:
+        """Raises UsageError for weights of classes that no label can have: they would have no effect."""
+        if target.minimum is None or target.maximum is None:
+            return
+        for each in self._class_weight or {}:
+            if not target.minimum <= each <= target.maximum:
+                raise UsageError(
+                    f"Supervised.class_weight has a weight for class {each}, but labels '{self._y}' run from "
+                    f"{target.minimum} to {target.maximum}: correct it, or drop it"
                 )
 
     def _input(self, batch: Batch) -> tf.Tensor | dict[str, tf.Tensor]:
