@@ -22,7 +22,7 @@ def context(rank, ranks, attempt, with_nan=None):
 
 
 def boundary(step=7, steps=1):
-    return SimpleNamespace(total_steps=100, step=step, interval=SimpleNamespace(steps=steps))
+    return SimpleNamespace(step=step, interval=SimpleNamespace(steps=steps))
 
 
 def fault(rank=0, ranks=2, attempt=1, **options):
