@@ -49,7 +49,10 @@ def _flags() -> flags.FlagValues:
     """Returns the flags; new ones for each parse, because they remember what was parsed before."""
     new = flags.FlagValues()  # type: ignore[no-untyped-call]
     flags.DEFINE_multi_string(
-        "gin_file", [], "A gin file; several are read in order. Looked up as given, then in gin/.", flag_values=new
+        "gin_file",
+        [],
+        "A gin file; several are read in order. Looked up as given, then in the checkout's gin/ or the installed copy.",
+        flag_values=new,
     )
     flags.DEFINE_multi_string("gin_param", [], "One binding or macro, 'NAME = VALUE'; applied last.", flag_values=new)
     flags.DEFINE_string(

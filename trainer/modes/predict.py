@@ -67,7 +67,10 @@ def _source(experiment: Experiment, path: str | None) -> Source:
         if not held_out:
             raise UsageError("the data has no held-out split: name what to predict with --input=FILE.npz")
         return held_out.get("test") or next(iter(held_out.values()))
-    arrays = load_npz(path)
+    try:
+        arrays = load_npz(path)
+    except UsageError as error:
+        raise UsageError(f"--input={path}: {error.message}") from None
     fields = experiment.examples.splits.train.fields
     for name in arrays.keys() & fields.keys():
         array, field = arrays[name], fields[name]

@@ -64,7 +64,7 @@ class RunDirectory:
         try:
             taken_before = (self.path / ".lock").exists() or self.config.exists()
         except OSError as error:
-            raise UsageError(f"--run_dir={self.path} cannot be written to: {error.strerror}") from error
+            raise self._unwritable(error) from error
         if taken_before:
             self._take_lock()
 
@@ -81,13 +81,19 @@ class RunDirectory:
             with tempfile.TemporaryFile(dir=self.path):
                 pass
         except OSError as error:
-            raise UsageError(f"--run_dir={self.path} cannot be written to: {error.strerror}") from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> UsageError:
+        return UsageError(
+            f"--run_dir={self.path} cannot be written to: {error.strerror}: name a folder that is new or yours, on a "
+            f"disk that can be written to"
+        )
 
     def _take_lock(self) -> None:
         try:
             lock = open(self.path / ".lock", "a+")  # noqa: SIM115  (held as long as the process lives)
         except OSError as error:
-            raise UsageError(f"--run_dir={self.path} cannot be written to: {error.strerror}") from error
+            raise self._unwritable(error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
