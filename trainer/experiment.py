@@ -111,7 +111,7 @@ def run(
         start = _Start([make() for make in warm_starts] if saved is None else [], splits)
         state = StepState(chosen, task(), splits.fields(), choices, seed, rules, initialise=start)
     train_step = TrainStep(chosen, state, layout, seed, choices, CollectiveWait(strategies.local_replicas(chosen)))
-    if invocation.mode == "train":
+    if invocation.mode in ("train", "check"):
         _try(train_step, splits)
     unfreezing = [functools.partial(Unfreeze, rule=rule) for rule in rules if rule.until is not None]
     experiment = Experiment(

@@ -5,7 +5,6 @@ Each is covered by a test in tests/base/test_private_keras.py, which fails first
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -92,16 +91,9 @@ def mask_of(outputs: tf.Tensor) -> tf.Tensor | None:
     return getattr(outputs, "_keras_mask", None)
 
 
-def kept(tensors: Any, which: tf.Tensor) -> Any:
-    """The rows of nested tensors [n, …] for which `which`, bool [n], is true; with their masks, if they have any."""
-
-    def rows(tensor: tf.Tensor) -> tf.Tensor:
-        mask, found = mask_of(tensor), tf.boolean_mask(tensor, which)
-        if mask is not None:
-            found._keras_mask = tf.boolean_mask(mask, which)
-        return found
-
-    return tf.nest.map_structure(rows, tensors)
+def call_losses(models: Iterable[keras.Model]) -> list[tuple[keras.Layer, tf.Tensor]]:
+    """The losses that layers added when the models were last called, with these layers; not those of weights."""
+    return [(layer, loss) for layer in _layers(models) for loss in layer._losses]
 
 
 def own_reduction(optimizer: keras.optimizers.Optimizer) -> None:

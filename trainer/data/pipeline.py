@@ -24,7 +24,7 @@ _BLOCK_BYTES = 32 << 20
 _BLOCK_STEPS = 64
 _BLOCKS_AHEAD = 2
 
-RESERVED_FIELDS = ("valid", "id")
+RESERVED_FIELDS = ("valid", "id", "global_valid")
 
 
 class Layout(NamedTuple):
@@ -186,7 +186,15 @@ class Input:
         fields = self.source.read(tf.reshape(ids, [-1]))
         sizes = self.block_steps, self.layout.slots, self.layout.shard_size
         batch = {name: tf.reshape(fields[name], (*sizes, *field.shape)) for name, field in self.source.fields.items()}
-        return batch | {"valid": tf.cast(valid, tf.float32), "id": ids}
+        return batch | {"valid": tf.cast(valid, tf.float32), "id": ids, "global_valid": self._global_valid(block)}
+
+    def _global_valid(self, block: tf.Tensor) -> tf.Tensor:
+        """How many examples of each step's global batch are valid, float32 [steps, slots, size]."""
+        step = block * self.block_steps + tf.range(self.block_steps, dtype=tf.int64)
+        places = tf.range(self.layout.shards * self.layout.shard_size, dtype=tf.int64)
+        _, valid = self.order.locate(step[:, None], places)
+        counts = tf.reduce_sum(tf.cast(valid, tf.float32), axis=1)
+        return tf.broadcast_to(counts[:, None, None], (self.block_steps, self.layout.slots, self.layout.shard_size))
 
     def _located(self, block: tf.Tensor, replica: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The ids of a replica's block, int64 [steps, slots, size], and which of them are valid."""

@@ -60,7 +60,8 @@ class DeviceLoop:
         """
         if self.xla is None:
             self.xla = False
-            if xla_pays(self.state.parts.models.values()):
+            # XLA compiles for batches of one size.
+            if not self.train_step.drops_padding and xla_pays(self.state.parts.models.values()):
                 functions = shard_functions(self.train_step, xla=True)
                 compiled = self._over_a_block(functions, xla=True)
                 try:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer.base import private_keras
 from trainer.data.global_permutation import GlobalPermutation
 from trainer.data.pipeline import Batches, Input, Layout
 from trainer.data.source import Field, Source
@@ -22,6 +21,7 @@ from trainer.step.averaging import Average, NoAverage
 from trainer.step.loss_sums import scalar
 from trainer.step.metric_direction import Direction, better
 from trainer.step.pace import Pace
+from trainer.step.padding import whole_batch, without_padding
 from trainer.step.variables import replicated
 from trainer.tasks.protocol import Batch, Showing, Task
 
@@ -115,7 +115,7 @@ class Evaluator:
         """Returns what the task's `samples` makes of the first `count` examples. A collective: every rank calls it."""
         source = self._shown or list(self.sources.values())[-1]
         ids = tf.range(min(count, len(source)), dtype=tf.int64)
-        batch = {**source.read(ids), "valid": tf.ones(len(ids)), "id": ids}
+        batch = whole_batch(source.read(ids), ids)
         with self._average.in_place():
             shown = self._run_samples(batch, tf.constant([seed, 0]))
         return {name: value.numpy() for name, value in shown.items()}
@@ -163,7 +163,8 @@ class Evaluator:
             variable.assign_add(value)
 
     def _evaluate_shard(self, block: Batch, i: tf.Tensor) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
-        batch = {name: tensor[i][0] for name, tensor in block.items()}
+        # Without padding: a metric that is no weighted mean would count it, and layers would add its losses.
+        batch = without_padding({name: tensor[i][0] for name, tensor in block.items()})
         outputs = self._task.outputs(batch)
         self._update_metrics(batch, outputs)
         losses = self._task.evaluate(batch, outputs)
@@ -182,14 +183,8 @@ class Evaluator:
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _update_metrics(self, batch: Batch, outputs: Any) -> None:
-        """Without padding: a metric that is no weighted mean would count it, whatever its weight."""
-        real = batch["valid"] > 0
-
-        def update() -> None:
-            kept = [private_keras.kept(tree, real) for tree in (dict(batch), outputs)]
-            self._task.update(self._metrics, *kept)
-
-        tf.cond(tf.reduce_any(real), update, lambda: None)
+        some = tf.reduce_any(batch["valid"] > 0)
+        tf.cond(some, lambda: self._task.update(self._metrics, batch, outputs), lambda: None)
 
     def _show(self, batch: Batch, seed: tf.Tensor) -> Any:
         assert self._showing is not None
@@ -214,4 +209,5 @@ def _readable(value: tf.Tensor) -> tf.Tensor:
 def _one_example(fields: Mapping[str, Field]) -> dict[str, tf.TensorSpec]:
     """The signature of a batch of one example."""
     batch = {name: tf.TensorSpec((1, *field.shape), field.dtype, name) for name, field in fields.items()}
-    return batch | {"valid": tf.TensorSpec((1,), tf.float32, "valid"), "id": tf.TensorSpec((1,), tf.int64, "id")}
+    dtypes = {"valid": tf.float32, "id": tf.int64, "global_valid": tf.float32}
+    return batch | {name: tf.TensorSpec((1,), dtype, name) for name, dtype in dtypes.items()}

@@ -22,6 +22,7 @@ from trainer.data.pipeline import Layout
 from trainer.distributed.collective_wait import CollectiveWait
 from trainer.step.arithmetic import Arithmetic
 from trainer.step.freezing import active
+from trainer.step.padding import without_padding
 from trainer.step.reduction import Reduction
 from trainer.step.step_state import StepState
 from trainer.tasks.protocol import Batch, Objective
@@ -96,6 +97,8 @@ class TrainStep:
         self.seed, self.arithmetic, self.collective_wait = seed, arithmetic, collective_wait
         self._reduction = Reduction(collective_wait)
         self._nan_after: int | None = None
+        # Whether layers add losses of what goes through them: then no padding may.
+        self.drops_padding = False
 
     def inject_nan(self, step: int) -> None:
         """Makes the gradients of the step after `step` NaN. Call it before anything is compiled."""
@@ -137,8 +140,9 @@ class TrainStep:
         """
         layers, steps_done = self.state.layers, self.state.counters.step.read_value()
         layers.seed(steps_done, number)
-        found = functions.gradients(shard, randomness.fold(self.seed, steps_done, number, 0))
-        functions.update_metrics(shard, found.outputs)
+        real = without_padding(shard) if self.drops_padding else shard
+        found = functions.gradients(real, randomness.fold(self.seed, steps_done, number, 0))
+        functions.update_metrics(real, found.outputs)
         # A shard of nothing but padding contributes no statistics.
         filled = tf.cast(tf.reduce_any(shard["valid"] > 0), tf.float32)
         changes = layers.take_changes(statistics, filled, number)

@@ -2,27 +2,35 @@
 
 import tensorflow as tf
 
+from trainer.base import private_keras
 from trainer.base.errors import UsageError
 from trainer.data.source import Source
 from trainer.step.freezing import active
 from trainer.step.loss_sums import scalar
+from trainer.step.padding import whole_batch
 from trainer.step.train_step import TrainStep
 from trainer.tasks.protocol import Batch
+
+_TOLERANCE = 1e-3
 
 
 def try_step(train_step: TrainStep, source: Source) -> None:
     """Runs forward, backward, metrics and inference on the first example, not compiled, and traces the optimizers.
+
+    Notes whether layers add losses, for which the step must drop padding.
 
     Args:
       train_step: whose state is as before afterwards.
       source: of the training examples.
 
     Raises:
-      UsageError: a loss or metric does not have the form it must have, or a layer counts examples.
+      UsageError: a loss or metric does not have the form it must have, a layer counts examples or adds up a loss over
+        them, or XLA is to compile a step that must drop padding.
       Exception: whatever user code raises.
     """
     state, task = train_step.state, train_step.state.task
-    one = {**source.read(tf.constant([0], tf.int64)), "valid": tf.ones(1), "id": tf.zeros(1, tf.int64)}
+    first = tf.zeros(1, tf.int64)
+    one, twice = (whole_batch(source.read(ids), ids) for ids in (first, tf.repeat(first, 2)))
     before = state.layers.read_statistics()
     seed = tf.zeros(2, tf.int32)
 
@@ -42,13 +50,21 @@ def try_step(train_step: TrainStep, source: Source) -> None:
         return found
 
     try:
-        twice = {name: tf.repeat(values, 2, axis=0) for name, values in one.items()}
-        for variable, of_one, of_two in zip(state.layers.counts, counted(one), counted(twice), strict=True):
+        counts_of_one, losses_of_one = counted(one), _added(train_step)
+        counts_of_two, losses_of_two = counted(twice), _added(train_step)
+        for variable, of_one, of_two in zip(state.layers.counts, counts_of_one, counts_of_two, strict=True):
             if of_one != of_two:
                 raise UsageError(
                     f"'{variable.path}' grows by {of_one} with a batch of one example and by {of_two} with one of two, "
                     f"which would depend on how a batch is cut: count batches and not examples"
                 )
+        _require_means(losses_of_one, losses_of_two)
+        train_step.drops_padding = bool(losses_of_one)
+        if train_step.drops_padding and train_step.arithmetic.xla:
+            raise UsageError(
+                f"Arithmetic.xla = True: the layer '{losses_of_one[0][0]}' adds a loss of what goes through it, for "
+                f"which padding is dropped, and XLA compiles for batches of one size: set it to None or False"
+            )
         train_step.strategy.run(infer, args=(one,))
         for name, metric in state.metrics.items():
             scalar(name, metric.result())
@@ -57,6 +73,22 @@ def try_step(train_step: TrainStep, source: Source) -> None:
         for metric in state.metrics.values():
             metric.reset_state()
     tf.function(lambda: train_step.strategy.run(lambda: _apply(train_step)), autograph=False).get_concrete_function()
+
+
+def _added(train_step: TrainStep) -> list[tuple[str, tf.Tensor]]:
+    """The losses that layers have just added, with the layers' names."""
+    found = private_keras.call_losses(train_step.state.parts.models.values())
+    return [(layer.name, tf.convert_to_tensor(loss)) for layer, loss in found]
+
+
+def _require_means(of_one: list[tuple[str, tf.Tensor]], of_two: list[tuple[str, tf.Tensor]]) -> None:
+    """Raises UsageError for a scalar that doubles with the same example twice: it is no mean over the batch."""
+    for (name, once), (_, twice) in zip(of_one, of_two, strict=False):
+        if once.shape.rank == 0 and once != 0 and abs(float(twice) / float(once) - 2) < _TOLERANCE:
+            raise UsageError(
+                f"the layer '{name}' adds a loss that is summed over a batch: pass one number per example to add_loss, "
+                f"which are summed over the global batch, or their mean"
+            )
 
 
 def _apply(train_step: TrainStep) -> None:

@@ -63,7 +63,7 @@ class Ctc:
         times = tf.fill([tf.shape(logits)[0]], tf.shape(logits)[1])
         lengths = tf.reduce_sum(tf.cast(strings > 0, tf.int32), axis=1)
         values = tf.nn.ctc_loss(strings, logits, lengths, times, logits_time_major=False, blank_index=0)
-        return {"loss": Loss(values * batch["valid"], batch["valid"], penalties(self.model))}
+        return {"loss": Loss(values * batch["valid"], batch["valid"], penalties(batch, self.model))}
 
     def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], tf.Tensor]:
         logits = self.model(batch[self._x], training=True)

@@ -91,8 +91,8 @@ class Gan:
             discriminator += 0.5 * self._penalty * tf.reduce_sum(tf.square(slope), axis=(1, 2, 3))
         outputs = {"real": on_real, "made": on_made}
         return {
-            "discriminator": Loss(discriminator * valid, valid, penalties(self.discriminator)),
-            "generator": Loss(tf.nn.softplus(-on_made) * valid, valid, penalties(self.generator)),
+            "discriminator": Loss(discriminator * valid, valid, penalties(batch, self.discriminator)),
+            "generator": Loss(tf.nn.softplus(-on_made) * valid, valid, penalties(batch, self.generator)),
         }, outputs
 
     def outputs(self, batch: Batch) -> Mapping[str, tf.Tensor]:
@@ -109,8 +109,8 @@ class Gan:
         valid = batch["valid"]
         discriminator = tf.nn.softplus(-outputs["real"]) + tf.nn.softplus(outputs["made"])
         return {
-            "discriminator": Loss(discriminator * valid, valid, penalties(self.discriminator)),
-            "generator": Loss(tf.nn.softplus(-outputs["made"]) * valid, valid, penalties(self.generator)),
+            "discriminator": Loss(discriminator * valid, valid, penalties(batch, self.discriminator)),
+            "generator": Loss(tf.nn.softplus(-outputs["made"]) * valid, valid, penalties(batch, self.generator)),
         }
 
     def metrics(self) -> Mapping[str, keras.metrics.Metric]:

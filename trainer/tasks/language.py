@@ -70,7 +70,7 @@ class Language:
 
     def evaluate(self, batch: Batch, outputs: Mapping[str, tf.Tensor]) -> Mapping[str, Loss]:
         values = tf.reduce_sum(outputs["nats"], axis=1) * batch["valid"]
-        return {"loss": Loss(values, float(self._length) * batch["valid"], penalties(self.model))}
+        return {"loss": Loss(values, float(self._length) * batch["valid"], penalties(batch, self.model))}
 
     def metrics(self) -> Mapping[str, keras.metrics.Metric]:
         return {}

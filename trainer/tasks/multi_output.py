@@ -84,7 +84,7 @@ class MultiOutput:
 
     def _sum(self, batch: Batch, outputs: Mapping[str, tf.Tensor]) -> Mapping[str, Loss]:
         values = tf.add_n([head.weight * head.losses(batch, outputs[name]) for name, head in self._heads.items()])
-        return {"loss": Loss(values * batch["valid"], batch["valid"], penalties(self.model))}
+        return {"loss": Loss(values * batch["valid"], batch["valid"], penalties(batch, self.model))}
 
     def outputs(self, batch: Batch) -> Mapping[str, tf.Tensor]:
         """The model's outputs by name."""

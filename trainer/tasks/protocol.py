@@ -1,9 +1,10 @@
 """The contract between a task and the step: which methods a task has, and what they return. Implements none.
 
-A batch is a dict of tensors with a leading dimension n, among them 'valid' float32 [n] (0 marks padding) and 'id'
-int64 [n]. A task sees one shard of the global batch at a time, and its results must not depend on the shard's size: a
-loss divided by the batch size, or random numbers that do not come from `seed`, make them depend on the number of
-shards and replicas. `--mode=check` finds both.
+A batch is a dict of tensors with a leading dimension n, among them 'valid' float32 [n] (0 marks padding), 'id' int64
+[n] and 'global_valid' float32 [n], everywhere the number of valid examples of the global batch. A task sees one shard
+of the global batch at a time, and its results must not depend on the shard's size: a loss divided by the batch size, or
+random numbers that do not come from `seed`, make them depend on the number of shards and replicas. `--mode=check` finds
+both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,10 +32,27 @@ class Loss(NamedTuple):
     shared: tf.Tensor | float = 0.0
 
 
-def penalties(*models: keras.Model) -> tf.Tensor | float:
-    """The sum of the models' regularisation losses, float32 [], for Loss.shared. Call it after the models."""
+def penalties(batch: Batch, *models: keras.Model) -> tf.Tensor | float:
+    """What layers add to the loss, float32 [], for Loss.shared: regularisation, and what they pass to `add_loss`.
+
+    As in Keras, one number per example is summed over the global batch; a scalar must be a mean over the batch. Exact
+    where every example counts alike (Loss.counts).
+
+    Args:
+      batch: that the models were called with before this.
+    """
     found = [tf.cast(loss, tf.float32) for model in models for loss in model.losses]
-    return tf.add_n(found) if found else 0.0
+    if not found:
+        return 0.0
+    return tf.add_n([loss if loss.shape.rank == 0 else _summed(loss, batch) for loss in found])
+
+
+def _summed(loss: tf.Tensor, batch: Batch) -> tf.Tensor:
+    """One number per example, summed; so that this is still the sum when it is weighted by a shard's share."""
+    valid = batch["valid"]
+    each = tf.reduce_sum(tf.reshape(loss, (tf.shape(valid)[0], -1)), axis=1)
+    share = tf.reduce_sum(valid) / batch["global_valid"][0]
+    return tf.math.divide_no_nan(tf.reduce_sum(each * valid), share)
 
 
 class Objective(NamedTuple):

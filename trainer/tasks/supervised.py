@@ -135,7 +135,7 @@ class Supervised:
             weight *= tf.cast(tf.reshape(batch[self._weight], [-1]), tf.float32)
         values, counts = tf.reduce_sum(found.values, axis=1) * weight, tf.reduce_sum(found.kept, axis=1)
         counts *= weight if self._loss.divides_by_weights else valid
-        return {"loss": Loss(values, counts, penalties(self.model))}
+        return {"loss": Loss(values, counts, penalties(batch, self.model))}
 
     def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], tf.Tensor | _Masked]:
         outputs = self.model(self._input(batch), training=True)

@@ -87,7 +87,7 @@ class Vae:
 
     def _loss(self, batch: Batch, outputs: Mapping[str, tf.Tensor]) -> Loss:
         values = (outputs["reconstruction"] + outputs["divergence"]) * batch["valid"]
-        return Loss(values, batch["valid"], penalties(self.encoder, self.decoder))
+        return Loss(values, batch["valid"], penalties(batch, self.encoder, self.decoder))
 
     def outputs(self, batch: Batch) -> Mapping[str, tf.Tensor]:
         """'mean' and 'log_variance' [n, latent]; 'reconstruction' and 'divergence' [n], in nats.
