@@ -409,7 +409,7 @@ def test_a_layer_counts_once_per_step(new_step, digits, shards):
 def test_a_layer_that_counts_examples_is_refused(new_step, digits):
     model = lambda: keras.Sequential([layers.Rescaling(1 / 255), layers.Flatten(), Annealed(None), layers.Dense(10)])
     loop, source = new_step(examples.classifier(model), {"x": digits[0][:8], "y": digits[1][:8]})
-    with pytest.raises(UsageError, match="annealed.*/n' grows by 1 with a batch of one example and by 2"):
+    with pytest.raises(UsageError, match="annealed.*/n' grows by 2 with a batch of two examples and by 4"):
         try_step(loop.train_step, source.source)
 
 
@@ -426,3 +426,13 @@ def test_a_synchronized_layer_is_refused(new_step, digits):
     model = lambda: keras.Sequential([layers.Flatten(), layers.BatchNormalization(synchronized=True), layers.Dense(10)])
     with pytest.raises(UsageError, match="'batch_normalization' is synchronized.*synchronized = False"):
         new_step(examples.classifier(model), {"x": digits[0][:8], "y": digits[1][:8]})
+
+
+def test_a_strided_convolution_can_be_tried(new_step, digits):
+    """TensorFlow crashes in its gradient for a batch of one image."""
+    model = lambda: keras.Sequential([
+        layers.Rescaling(1 / 255), layers.Reshape((28, 28, 1)), layers.Conv2D(4, 3), layers.Conv2D(4, 1, strides=2),
+        layers.Flatten(), layers.Dense(10),
+    ])  # fmt: skip
+    loop, source = new_step(examples.classifier(model), {"x": digits[0][:8], "y": digits[1][:8]})
+    try_step(loop.train_step, source.source)
