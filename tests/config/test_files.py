@@ -76,3 +76,9 @@ def test_a_file_that_may_not_be_read_is_reported(write, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(UsageError, match="a.gin cannot be read: Permission denied"):
         parse.read(["a.gin"])
+
+
+def test_a_folder_is_called_so(write):
+    write("runs/a.gin", "")
+    with pytest.raises(UsageError, match="runs is no gin file but a folder, .*/runs: name a file in it"):
+        find("runs")

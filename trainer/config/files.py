@@ -26,8 +26,8 @@ def find(name: str, beside: Path | None = None) -> Path:
     for place in places:
         if (place / name).is_file():
             return place / name
-    if Path(name).is_dir():
-        raise UsageError(f"--gin_file={name} is a folder: name a file in it")
+    if folders := [place / name for place in places if (place / name).is_dir()]:
+        raise UsageError(f"{name} is no gin file but a folder, {folders[0].absolute()}: name a file in it")
     looked_in = [str(Path(name).parent)] if Path(name).is_absolute() else [str(place.absolute()) for place in places]
     siblings = [str(place / path.name) for place in [Path(name).parent] for path in sorted(place.glob("*.gin"))]
     known = [str(path.relative_to(place)) for place in PLACES for path in sorted(place.rglob("*.gin"))]
