@@ -8,6 +8,7 @@ the same tensors as one that is not, bit for bit. Where a task draws random numb
 that they differ between replicas, and says so: `samples`.
 """
 
+import argparse
 import os
 import random
 import signal
@@ -93,5 +94,11 @@ def main(folder: Path, seed: int, names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    seeds = [int(a.removeprefix("--seed=")) for a in sys.argv[2:] if a.startswith("--seed=")] or [1]
-    sys.exit(main(Path(sys.argv[1]).absolute(), seeds[0], [a for a in sys.argv[2:] if not a.startswith("--")]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="a new one, for the run directories and what each command printed")
+    parser.add_argument("names", nargs="*", help="run files; all, if none is named")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    if options.folder.exists():
+        parser.error(f"{options.folder} is there already: name a new folder (make campaign MATRIX_DIR=…)")
+    sys.exit(main(options.folder.absolute(), options.seed, options.names))
