@@ -12,7 +12,7 @@ from trainer.step.arithmetic import Arithmetic
 from trainer.step.device_loop import DeviceLoop
 from trainer.step.step_state import StepState
 from trainer.step.train_step import TrainStep
-from trainer.step.variable_names import named_variables
+from trainer.step.values import read_values
 from trainer.tasks.protocol import Loss, Objective, Parts
 from trainer.tasks.supervised import Supervised
 
@@ -36,7 +36,12 @@ def new_step(
 
 def values(loop):
     """Every value that would be saved, by name."""
-    return {name: variable.numpy() for name, variable in named_variables(loop.state).items()}
+    return read_values(loop.state)
+
+
+def classes(module):
+    """The names of the classes that a module of Keras has."""
+    return sorted(name for name in dir(module) if isinstance(getattr(module, name), type))
 
 
 def weights(loop):

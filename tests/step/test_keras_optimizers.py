@@ -36,10 +36,6 @@ OTHERS = {"Optimizer", "OptimizerMap", "LossScaleOptimizer", "MultiOptimizer"}
 SAMPLE = {"SGD", "AdamW", "Adafactor", "Muon"}
 
 
-def classes():
-    return sorted(name for name in dir(keras.optimizers) if isinstance(getattr(keras.optimizers, name), type))
-
-
 def network():
     return keras.Sequential([
         keras.layers.Dense(8, activation="tanh"), keras.layers.Dense(8, use_bias=False), keras.layers.Dense(10, name="output"),
@@ -52,7 +48,7 @@ def optimizer(name):
     return getattr(keras.optimizers, name)(schedule, **decay, **OPTIMIZERS[name])
 
 
-@pytest.mark.parametrize("name", classes())
+@pytest.mark.parametrize("name", examples.classes(keras.optimizers))
 def test_every_optimizer_has_its_place_in_the_table(name):
     assert (name in OPTIMIZERS) != (name in OTHERS), f"a new one: say in this file what is right of optimizers.{name}"
 

@@ -2,6 +2,7 @@
 
 import itertools
 
+import examples
 import keras
 import numpy as np
 import pytest
@@ -51,11 +52,6 @@ OF_PAIRS = {"Circle"}
 MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 
-def classes():
-    found = {name for name in dir(keras.losses) if isinstance(getattr(keras.losses, name), type)}
-    return sorted(found - {"Loss"})
-
-
 class Constant(keras.Model):
     """Puts out what is given as the field 'x', with a mask if the last number of a token is given as 0."""
 
@@ -89,7 +85,7 @@ def in_keras(loss, output, target, weight=None, masked=False):
     return float(loss(target, keras.layers.Masking()(output) if masked else output, sample_weight=weight))
 
 
-@pytest.mark.parametrize("name", classes())
+@pytest.mark.parametrize("name", sorted({*examples.classes(keras.losses)} - {"Loss"}))
 def test_every_loss_has_its_place_in_the_table(name):
     assert (name in VALUES) != (name in OF_PAIRS), f"a new loss: say in this file what is right of keras.losses.{name}"
 

@@ -1,5 +1,6 @@
 """Every metric of Keras, evaluated in padded batches: the value that Keras gives of the examples alone; or refused."""
 
+import examples
 import keras
 import numpy as np
 import pytest
@@ -68,11 +69,7 @@ OF_TWO = {
 OF_ONE = {"Mean", "Sum", "MeanMetricWrapper", "Metric"}
 
 
-def classes():
-    return sorted(name for name in dir(keras.metrics) if isinstance(getattr(keras.metrics, name), type))
-
-
-@pytest.mark.parametrize("name", classes())
+@pytest.mark.parametrize("name", examples.classes(keras.metrics))
 def test_every_metric_has_its_place_in_the_table(name):
     assert (name in OF_TWO) != (name in OF_ONE), f"a new metric: say in this file what is right of keras.metrics.{name}"
 

@@ -89,6 +89,10 @@ class Splits(NamedTuple):
             found[name] = field._replace(minimum=low, maximum=high)
         return found
 
+    def parts(self) -> dict[str, Source]:
+        """All splits by name, the inverse of `of`."""
+        return {"train": self.train, **self.held_out()}
+
     def held_out(self) -> dict[str, Source]:
         """The splits that are evaluated, by name."""
         pairs = {"validation": self.validation, "test": self.test}

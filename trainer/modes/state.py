@@ -12,6 +12,7 @@ from trainer.actions.action import Action
 from trainer.base.errors import TrainingError, UsageError
 from trainer.distributed.ranks import Ranks
 from trainer.step.step_state import StepState
+from trainer.step.values import read_values
 from trainer.step.variable_names import named_variables
 
 # Entries that only the checkpoint or only this run may have: they belong to settings that a resume may change.
@@ -39,7 +40,7 @@ class TrainState:
 
     def read(self) -> dict[str, np.ndarray]:
         """Copies every value to host memory. A collective."""
-        values = {name: variable.read_value().numpy() for name, variable in named_variables(self._step_state).items()}
+        values = read_values(self._step_state)
         for action_name, action in self._actions.items():
             values |= {f"actions/{action_name}/{key}": np.asarray(v) for key, v in action.state().items()}
         return values

@@ -19,7 +19,7 @@ from trainer.loop.reporter import Reporter
 from trainer.modes.records import Experiment
 from trainer.modes.state import TrainState
 from trainer.observe.summaries import NoSummaries, Summaries
-from trainer.step import weights
+from trainer.step.values import EVALUATED, assign_values, read_values
 
 
 def run(experiment: Experiment) -> int:
@@ -116,8 +116,8 @@ class TrainAttempt:
                 device_loop.train_step.inject_nan,
                 device_loop.state.scale_learning_rate,
                 device_loop.unfreeze,
-                functools.partial(weights.copy, device_loop.state),
-                functools.partial(weights.assign, device_loop.state),
+                functools.partial(read_values, device_loop.state, EVALUATED),
+                functools.partial(assign_values, device_loop.state),
             ),
         )
 
@@ -174,17 +174,16 @@ class TrainAttempt:
     def _say_what_begins(self) -> None:
         experiment, saved, fact = self._experiment, self._resumption.saved, self._console.fact
         examples, parts = experiment.examples, experiment.device_loop.state.parts
-        splits = {"train": examples.splits.train, **examples.splits.held_out()}
-        sizes = ", ".join(f"{name} {len(source):,}" for name, source in splits.items())
+        sizes = ", ".join(f"{name} {len(source):,}" for name, source in examples.splits.parts().items())
         resumed = f"; goes on from step {saved.step:,}, attempt {self._resumption.attempt}" if saved else ""
-        size = sum(tf.size(v.value).numpy() for o in parts.objectives for v in o.variables)
+        weights = sum(tf.size(v.value).numpy() for o in parts.objectives for v in o.variables)
         layout = examples.layout
         fact("run", f"{self._directory.path}{resumed}")
         fact("devices", strategies.describe(experiment.replicas.strategy))
         fact("data", f"{sizes} examples")
         for note in examples.notes:
             fact("", note)
-        fact("model", f"{size:,} trained weights, {layout.shards} shard(s) of {layout.shard_size} examples per step")
+        fact("model", f"{weights:,} trained weights, {layout.shards} shard(s) of {layout.shard_size} examples per step")
         fact("steps", f"{experiment.length.total_steps:,}, {examples.order.steps_per_epoch:,} per epoch")
         fact("actions", f"in this order: {', '.join(action.name for action in self.actions)}")
 

@@ -13,7 +13,7 @@ from trainer.step.freezing import Freeze
 from trainer.step.reading import ResultReader
 from trainer.step.results import StepResults
 from trainer.step.train_step import ShardFunctions, TrainStep
-from trainer.step.variable_names import named_variables
+from trainer.step.values import assign_values, read_values
 from trainer.tasks.protocol import Batch
 
 
@@ -101,12 +101,11 @@ class DeviceLoop:
             with random_algorithm(xla=True):
                 self.train_step.strategy.run(first_shard, args=(block, i))
 
-        before = {name: v.read_value().numpy() for name, v in named_variables(self.state).items()}
+        before = read_values(self.state)
         try:
             trial(segment.block, segment.start)
         finally:
-            for name, variable in named_variables(self.state).items():
-                variable.assign(before[name])
+            assign_values(self.state, before)
 
 
 def shard_functions(train_step: TrainStep, xla: bool) -> ShardFunctions:
