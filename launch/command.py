@@ -4,7 +4,7 @@ A Command that contradicts itself cannot be made. Reads no flags, and no configu
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from trainer.base.errors import UsageError
 
@@ -78,6 +78,11 @@ class Command:
         """The number of workers as its flag takes it: 'N' or 'MIN:MAX'."""
         least, most = self.workers
         return f"{least}" if least == most else f"{least}:{most}"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a mode takes of the command beside the configuration: the options of an Invocation."""
+        return {"input": self.input, "output": self.output, "allow_config_change": self.allow_config_change}
 
     def flags(self) -> list[str]:
         """The flags that ask for this command: launch/cli.py makes an equal one of them."""

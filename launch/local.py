@@ -36,10 +36,6 @@ def launch(command: Command, gin_text: str, directory: RunDirectory, signals: Si
             Goodput(wall(started)),
             signals.stop_requests,
             ProcessSetup(begun=begun),
-            {
-                "input": command.input,
-                "output": command.output,
-                "allow_config_change": command.allow_config_change,
-            },
+            command.options,
         )
     )

@@ -129,7 +129,7 @@ def run(
 
 def _fingerprints(splits: Splits) -> dict[str, Fingerprint]:
     with building("the data"):
-        return {name: fingerprint(source) for name, source in {"train": splits.train, **splits.held_out()}.items()}
+        return {name: fingerprint(source) for name, source in splits.parts().items()}
 
 
 def _try(train_step: TrainStep, splits: Splits) -> None:

@@ -66,8 +66,9 @@ def launch(command: Command, gin_text: str, directory: RunDirectory, signals: Si
             console = Console(terminal)
             here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
             board = ray.remote(num_cpus=0, scheduling_strategy=here)(StatusBoard).remote()
-            options = {"allow_config_change": command.allow_config_change}
-            job = Job(gin_text, str(directory.path), board, most, cluster.worker.threads, wall(started), options)
+            job = Job(
+                gin_text, str(directory.path), board, most, cluster.worker.threads, wall(started), command.options
+            )
             signals.tell = console.say
             signals.wait_for_boundaries()
             run = _Run(job, directory, cluster, command.workers, signals, console)

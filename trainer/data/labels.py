@@ -53,7 +53,5 @@ def categorical(data: Callable[[], Splits], classes: int, field: str = "y") -> S
         raise UsageError(
             f"categorical.classes = {classes}: the labels '{field}' run from {found.minimum} to {found.maximum}"
         )
-    parts = {
-        name: OneHot(source, field, classes) for name, source in {"train": splits.train, **splits.held_out()}.items()
-    }
+    parts = {name: OneHot(source, field, classes) for name, source in splits.parts().items()}
     return Splits.of(parts, splits.notes, splits.leakage)

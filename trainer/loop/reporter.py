@@ -38,7 +38,7 @@ class Reporter:
     ):
         self._device_loop, self._order, self._goodput, self._total = device_loop, order, goodput, total_steps
         self._last_step, self._stop_requests, self._ranks = first_step, stop_requests, ranks
-        self._spent, self._compiling = self._clock(), goodput.seconds()["compilation"]
+        self._spent = self._clock()
         self.examples, self.seconds = 0, 0.0
         self.latest: Report | None = None
         self.evaluation: dict[str, float] = {}
@@ -54,11 +54,10 @@ class Reporter:
         if self.latest is not None:
             self.evaluation |= self.latest.evaluation
         before, self._spent = self._spent, self._clock()
-        compiling, self._compiling = self._compiling, self._goodput.seconds()["compilation"]
+        *spent, compiling = (now - then for now, then in zip(self._spent, before, strict=True))
         # The time of a call that compiles, like the first one, says nothing about the rate.
-        timed = self.latest is not None and self._compiling == compiling
-        spent = [now - then if timed else 0.0 for now, then in zip(self._spent, before, strict=True)]
-        table = self._ranks.gather([self._stop_requests.pending, *spent])
+        timed = self.latest is not None and not compiling
+        table = self._ranks.gather([self._stop_requests.pending, *(spent if timed else [0.0] * len(spent))])
         request, seconds, waited, _ = table.max(axis=0).tolist()
         per_epoch = self._order.steps_per_epoch
         report = Report(
@@ -88,11 +87,12 @@ class Reporter:
         training = {f"train/{name}": value for name, value in self.latest.results.metrics.items()}
         return self.evaluation | self.latest.evaluation | training
 
-    def _clock(self) -> tuple[float, float, float]:
-        """Seconds so far: of training; of these, waiting for data; of these, in the steps' collectives."""
+    def _clock(self) -> tuple[float, float, float, float]:
+        """Seconds so far: training; of these, waiting for data, and in the steps' collectives; compilation."""
         seconds = self._goodput.seconds()
         return (
             seconds["stepping"] + seconds["data"],
             seconds["data"],
             self._device_loop.train_step.collective_wait.waited(),
+            seconds["compilation"],
         )

@@ -67,7 +67,7 @@ def stored(
     if start is not None:
         notes.append(start()(Parts([], {_MODEL: network}), fields))
     parts, computed = dict[str, Source](), dict[Path, dict[str, np.ndarray]]()
-    for split, source in {"train": splits.train, **splits.held_out()}.items():
+    for split, source in splits.parts().items():
         file = directory / f"{_key(network, source, field)}_{split}.npz"
         if not file.exists():
             computed[file] = _outputs(network, source, field, batch_size)

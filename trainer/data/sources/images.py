@@ -56,7 +56,7 @@ class Files:
             "x": Field((*size, channels), "uint8"),
             "y": Field((), "int64", 0, classes - 1),
         }
-        self._size, self._channels, self.background = size, channels, background
+        self.background = background
         self.paths = list(paths)
         with tf.device("CPU:0"):
             self._paths, self._labels = tf.constant(self.paths), tf.constant(labels, tf.int64)
@@ -81,7 +81,7 @@ class Files:
           TrainingError: it cannot be decoded.
         """
         try:
-            return image_decoding.decoded(tf.io.read_file(path), self._size, self._channels, self.background)
+            return _image(path, self.fields["x"].shape, self.background)
         except tf.errors.OpError as error:
             where = path.numpy().decode()
             raise TrainingError(f"{where}: it cannot be decoded ({essence(error)}); replace or remove it") from error
@@ -299,12 +299,13 @@ def _decoded(files: Files) -> Iterator[np.ndarray | str]:
 
 
 @functools.cache
-def _decoder(shape: tuple[int, int, int], background: int) -> Callable[[tf.Tensor], tf.Tensor]:
+def _decoder(shape: tuple[int, ...], background: int) -> Callable[[tf.Tensor], tf.Tensor]:
     """Path -> image of that shape. Traced beforehand, or each thread would; once, since splits have equal shapes."""
-    height, width, channels = shape
-    function = tf.function(
-        lambda path: image_decoding.decoded(tf.io.read_file(path), (height, width), channels, background),
-        autograph=False,
-    )
+    function = tf.function(lambda path: _image(path, shape, background), autograph=False)
     decoder: Callable[[tf.Tensor], tf.Tensor] = function.get_concrete_function(tf.TensorSpec((), tf.string))
     return decoder
+
+
+def _image(path: tf.Tensor, shape: tuple[int, ...], background: int) -> tf.Tensor:
+    height, width, channels = shape
+    return image_decoding.decoded(tf.io.read_file(path), (height, width), channels, background)
