@@ -101,7 +101,7 @@ def report(step, request=StopReason.NONE, finite=True, **changes):
     } | changes  # fmt: skip
     evaluation = values.pop("evaluation")
     results = StepResults(*(values.pop(name) for name in ("losses", "metrics", "hyperparameters")), finite)
-    return Report(Position(step, 100, 1, 4), results, Interval(**values), finite, request, evaluation)
+    return Report(Position(step, 100, 1, 4), results, Interval(**values), request, evaluation)
 
 
 @pytest.mark.parametrize("make", [Checkpoint, Log, Evaluate])
@@ -305,26 +305,6 @@ def test_a_float16_run_that_nothing_can_scale_ends(run):
         TrainingError, match=r"not finite in float16.*at step 20; 17 steps were skipped.*mixed_bfloat16"
     ):
         action(found)
-
-
-@pytest.mark.parametrize(
-    "loss, weights, finite", [(1.0, True, True), (math.nan, True, False), (math.inf, True, False), (1.0, False, False)]
-)
-def test_losses_and_weights_must_be_numbers(loss, weights, finite):
-    class Step:
-        collective_wait = CollectiveWait(1)
-
-        @property
-        def train_step(self):
-            return self
-
-        def read(self):
-            return StepResults({"fine": (1.0, 1.0), "loss": (loss, 1.0)}, {}, {}, weights)
-
-    reporter = Reporter(
-        Step(), GlobalPermutation(320, 32), Goodput(0.0), 100, 0, StopRequests(), Ranks(tf.distribute.get_strategy())
-    )
-    assert reporter.read(10).finite is finite
 
 
 def test_a_request_to_stop_is_followed(run):

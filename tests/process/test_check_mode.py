@@ -21,6 +21,14 @@ class Divides(Supervised):
         losses, outputs = super().losses({**batch, "valid": tf.ones_like(batch["valid"])}, seed)
         size = tf.cast(tf.shape(batch["y"])[0], tf.float32)
         return {"loss": losses["loss"]._replace(values=losses["loss"].values / size)}, outputs
+
+
+class Contrasts(Supervised):
+    # Each image against all others of its batch; padding must not be among them.
+    def losses(self, batch, seed):
+        losses, outputs = super().losses(batch, seed)
+        near = tf.linalg.matmul(outputs, outputs, transpose_b=True)
+        return {"loss": losses["loss"]._replace(values=tf.reduce_logsumexp(near, axis=1) * batch["valid"])}, outputs
 """
 GIN = """
 from __gin__ import dynamic_registration
@@ -51,7 +59,7 @@ MLP = ("--gin_file=runs/mnist_small.gin", "--model=mlp")
 def checked(convoy, tmp_path):
     """The exit code of a check, and what it says."""
     (tmp_path / "wrong_tasks.py").write_text(TASKS)
-    for task in ("Noise", "Divides"):
+    for task in ("Noise", "Divides", "Contrasts"):
         (tmp_path / f"{task}.gin").write_text(GIN.format(task=task))
 
     def check(*flags):
@@ -75,6 +83,17 @@ def test_a_task_that_breaks_a_rule_is_found_out(checked, task, quantities):
     assert code == 1, said
     found = [line[8:].split("  ")[0] for line in said.splitlines() if line.startswith("DIFFER")]
     assert set(found) >= set(quantities), said
+
+
+@pytest.mark.parametrize("meant", [True, False])
+def test_a_loss_that_compares_examples_is_told_from_a_fault(checked, meant):
+    """The last batch of the epoch is padded."""
+    code, said = checked("--gin_file=Contrasts.gin", f"--gin_param=wrong_tasks.Contrasts.compares_examples = {meant}")
+    assert code == (0 if meant else 1), said
+    assert "depends on the size of a shard: fix SHARDS" in said
+    assert ("compares_examples = True" in said) != meant
+    found = [line[8:].split("  ")[0] for line in said.splitlines() if line.startswith("DIFFER")]
+    assert found == ([] if meant else ["every example twice", "padding"]), said
 
 
 def test_wrong_input_is_told_in_one_line(checked):

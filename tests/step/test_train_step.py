@@ -14,6 +14,8 @@ from trainer.base.errors import UsageError
 from trainer.data.digest import mix
 from trainer.step.trial import try_step
 from trainer.step.variable_names import named_variables
+from trainer.tasks.protocol import Loss
+from trainer.tasks.supervised import Supervised
 
 
 def of(found, case):
@@ -271,6 +273,57 @@ def test_weights_that_are_no_numbers_are_noticed(new_step, digits):
     loop.train(source.open(0).take(1))
     read = loop.read()
     assert np.isfinite(read.losses["loss"][0]) and not read.finite
+
+
+class Told(Supervised):
+    """Adds parts of its loss, to be shown, and a number to the loss."""
+
+    added = 0.0
+
+    def losses(self, batch, seed):
+        found, outputs = super().losses(batch, seed)
+        loss = found["loss"]
+        shown = Loss(2 * loss.values, loss.counts)
+        return {
+            "loss": loss._replace(shared=self.added),
+            "twice": shown,
+            "nan": shown._replace(shared=math.nan),
+        }, outputs
+
+    def evaluate(self, batch, outputs):
+        loss = super().evaluate(batch, outputs)["loss"]
+        return {"loss": loss, "twice": Loss(2 * loss.values, loss.counts)}
+
+
+def told(metrics=()):
+    return Told(examples.dense_net, examples.CROSSENTROPY, lambda: optimizers.SGD(0.1), metrics)
+
+
+def test_what_a_task_shows_beside_its_loss_is_summed_alike(new_step, digits):
+    """The last batch is short. What is only shown may be NaN, a loss may not."""
+    task, data = told(), {"x": digits[0][:80], "y": digits[1][:80]}
+    loop, source = new_step(task, data, shards=2)
+    try_step(loop.train_step, source.source)
+    batches = source.open(0)
+    for _ in range(3):
+        loop.train(batches.take(1))
+        read = loop.read()
+        (total, count), (twice, same) = read.losses["loss"], read.losses["twice"]
+        assert (twice, same) == (pytest.approx(2 * total), count)
+        assert read.finite and math.isnan(read.metrics["nan"])
+    assert list(read.metrics) == ["loss", "twice", "nan"]
+    assert read.metrics["twice"] == pytest.approx(2 * read.metrics["loss"])
+    task.added = math.nan
+    loop, source = new_step(task, data)
+    loop.train(source.open(0).take(1))
+    assert not loop.read().finite
+
+
+def test_a_metric_cannot_have_the_name_of_what_is_shown(new_step, digits):
+    data = {"x": digits[0][:8], "y": digits[1][:8]}
+    loop, source = new_step(told([lambda: keras.metrics.SparseCategoricalAccuracy(name="twice")]), data)
+    with pytest.raises(UsageError, match="a metric has the name of a loss, 'twice': give the metric another name"):
+        try_step(loop.train_step, source.source)
 
 
 def test_gradients_can_be_poisoned_at_one_step(new_step, digits):

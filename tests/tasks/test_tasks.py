@@ -28,7 +28,7 @@ def test_a_vae_adds_reconstruction_and_divergence_in_nats():
     task = Vae(lambda latent: autoencoder.encoder(latent, 4), lambda *of: autoencoder.decoder(*of, 4), ADAM, latent=3)
     task.build({"x": Field((8, 8), "uint8")})
     batch = images()
-    losses, outputs = task.losses(batch, tf.constant([1, 2]))
+    losses, _ = task.losses(batch, tf.constant([1, 2]))
     x = batch["x"].numpy()[..., None] / 255.0
     code = task.encoder(x.astype(np.float32)).numpy()
     mean, variance = code[:, :3], np.exp(code[:, 3:])
@@ -36,9 +36,10 @@ def test_a_vae_adds_reconstruction_and_divergence_in_nats():
     p = 1 / (1 + np.exp(-task.decoder(z.astype(np.float32)).numpy()))
     reconstruction = -(x * np.log(p) + (1 - x) * np.log(1 - p)).sum(axis=(1, 2, 3))
     divergence = 0.5 * (mean**2 + variance - 1 - np.log(variance)).sum(axis=1)
-    np.testing.assert_allclose(outputs["reconstruction"], reconstruction, rtol=1e-4)
-    np.testing.assert_allclose(outputs["divergence"], divergence, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(losses["loss"].values, (reconstruction + divergence) * VALID.numpy(), rtol=1e-4)
+    parts = {"loss": reconstruction + divergence, "reconstruction": reconstruction, "divergence": divergence}
+    assert losses.keys() == parts.keys()
+    for name, values in parts.items():
+        np.testing.assert_allclose(losses[name].values, values * VALID.numpy(), rtol=1e-4, atol=1e-5)
     first, again = task.outputs(batch), task.outputs(batch)
     np.testing.assert_array_equal(first["reconstruction"], again["reconstruction"])
     shown = task.samples(batch, tf.constant([0, 0]))
@@ -150,10 +151,9 @@ def test_several_outputs_are_weighed_and_judged_apart():
     logits = outputs["origin"].numpy()
     entropy = np.log(np.exp(logits).sum(axis=1)) - logits[[0, 1, 2], [0, 1, 2]]
     np.testing.assert_allclose(losses["loss"].values, (0.5 * squared + 2 * entropy) * VALID.numpy(), rtol=1e-4)
-    metrics = task.metrics()
-    task.update(metrics, batch, outputs)
-    assert float(metrics["origin/loss"].result()) == pytest.approx(entropy[:2].mean(), rel=1e-4)
-    assert metrics.keys() == {"distance/loss", "origin/loss", "origin/sparse_categorical_accuracy"}
+    np.testing.assert_allclose(losses["origin/loss"].values, entropy * VALID.numpy(), rtol=1e-4)
+    assert losses.keys() == {"loss", "distance/loss", "origin/loss"}
+    assert task.metrics().keys() == {"origin/sparse_categorical_accuracy"}
     with pytest.raises(UsageError, match="MultiOutput.heads are distance; the model puts out"):
         MultiOutput(cars.cars, ["measures", "make"], {"distance": heads["distance"]}, ADAM).build(fields)
 
@@ -203,11 +203,11 @@ def test_what_does_not_fit_is_refused_before_the_first_step(make, fields, says):
         make().build(fields)
 
 
-@pytest.mark.parametrize("name", ["loss", "same"])
-def test_two_metrics_of_one_output_have_two_names(name):
-    metrics = [lambda: keras.metrics.MeanAbsoluteError(name=name), lambda: keras.metrics.MeanSquaredError(name=name)]
+def test_two_metrics_of_one_output_have_two_names():
+    kinds = keras.metrics.MeanAbsoluteError, keras.metrics.MeanSquaredError
+    metrics = [lambda kind=kind: kind(name="same") for kind in kinds]
     task = heads(distance=lambda: Head("distance", keras.losses.MeanSquaredError, metrics=metrics))
-    with pytest.raises(UsageError, match=f"Head.metrics of 'distance' has two metrics called '{name}'"):
+    with pytest.raises(UsageError, match="Head.metrics of 'distance' has two metrics called 'same'"):
         task.metrics()
 
 

@@ -42,7 +42,9 @@ class Monitoring(Action):
         there = [f"{split}/{each}" for split in context.evaluator.sources for each in context.evaluator.names(split)]
         if monitor not in there:
             raise UsageError(f"{name}.monitor = '{monitor}': no such value is evaluated; there are: {', '.join(there)}")
-        known = context.evaluator.better(monitor.partition("/")[2])
+        value = monitor.partition("/")[2]
+        is_loss = value in [objective.name for objective in context.training.parts.objectives]
+        known = "min" if is_loss else context.evaluator.better(value)
         if mode == "auto" and known is None:
             raise UsageError(
                 f"{name}.mode = 'auto': whether a larger '{monitor}' is better is not known: give 'min' or 'max'"

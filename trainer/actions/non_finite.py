@@ -17,7 +17,7 @@ class NonFinite(Action):
         pass
 
     def due(self, step: int, report: Report) -> bool:
-        return not report.finite or report.results.exhausted
+        return not report.results.finite or report.results.exhausted
 
     def __call__(self, report: Report) -> bool:
         if report.results.exhausted:

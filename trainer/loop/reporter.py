@@ -3,8 +3,6 @@
 Decides nothing by it; actions do.
 """
 
-import math
-
 from trainer.data.order import Order
 from trainer.distributed.ranks import Ranks
 from trainer.lifecycle.goodput import Goodput
@@ -70,7 +68,6 @@ class Reporter:
                 waiting_for_data=waited,
                 collective_wait=tuple(table[:, 3].tolist()),
             ),
-            finite=all(math.isfinite(total) for total, _ in results.losses.values()) and results.finite,
             request=StopReason(int(request)),
         )
         self._last_step = step

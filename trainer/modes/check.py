@@ -47,6 +47,7 @@ def _lead(experiment: Experiment, reference: Path) -> dict[str, Any]:
         state.assign(values)
         device_loop.train(_input(experiment).open(number).take(1))
     record["repeated"] = _repeated(experiment, dry_run)
+    record["compares_examples"] = device_loop.state.parts.compares_examples
     reference.write_bytes(pickle.dumps(states))
     return record
 
@@ -73,14 +74,19 @@ def _input(experiment: Experiment) -> Input:
     return Input(examples.splits.train, examples.order, examples.layout, experiment.replicas.strategy)
 
 
-def _repeated(experiment: Experiment, dry_run: DryRun) -> dict[str, dict[str, list[tuple[float, float]]]]:
+def _repeated(experiment: Experiment, dry_run: DryRun) -> dict[str, dict[str, list[tuple[float, ...]]]]:
     """Losses of a shard, of the same shard with every example given twice, and with as much padding appended.
 
-    The padding consists of copies, too, so batch statistics are the same in all three.
+    The padding consists of copies, too, so batch statistics are the same in all three. And losses of its first half
+    beside the second one, and beside itself.
     """
     segment = next(_input(experiment).open(0).take(1))
     batch = {name: tensor[int(segment.start)][0] for name, tensor in segment.block.items()}
     twice = {name: tf.concat([tensor, tensor], axis=0) for name, tensor in batch.items()}
     padded = twice | {"valid": tf.concat([batch["valid"], tf.zeros_like(batch["valid"])], axis=0)}
     batches = {"once": batch, "twice": twice, "padded": padded}
+    if half := batch["valid"].shape[0] // 2:
+        one, other = ({name: tensor[i * half : (i + 1) * half] for name, tensor in batch.items()} for i in (0, 1))
+        for name, second in {"beside others": other, "beside itself": one}.items():
+            batches[name] = {field: tf.concat([one[field], second[field]], axis=0) for field in one}
     return {name: dry_run.losses_of(examples, DRAWS) for name, examples in batches.items()}

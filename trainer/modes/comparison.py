@@ -18,26 +18,40 @@ _TOLERANCE = 1e-5
 
 # What modes/check.py has recorded: by step, kind and name.
 _Records = Mapping[int, Mapping[str, Mapping[str, np.ndarray | float]]]
-# By objective, for each draw the mean loss and the count.
-_Draws = Mapping[str, Sequence[tuple[float, float]]]
+# By the name of a loss, for each draw of random numbers what DryRun.losses_of returns.
+_Draws = Mapping[str, Sequence[tuple[float, float, float]]]
 
 
 class Difference(NamedTuple):
-    """A quantity, the largest relative difference found in it, where, and whether that is within tolerance."""
+    """A quantity, the largest relative difference found in it, where, and whether that is as it must be.
+
+    explanation: why it is not, or what else there is to know; may be empty.
+    """
 
     quantity: str
     worst: float
     where: str
     agrees: bool
+    explanation: str = ""
+
+
+_EXPLANATIONS = {
+    "every example twice": "the mean loss changes with the number of examples in a batch: the task divides by the "
+    "batch size itself, or mixes examples",
+    "padding": "examples that are not valid count: multiply values and counts by batch['valid']",
+    "losses": "random numbers that do not come from the layers or from `seed`, or arithmetic that depends on the "
+    "replica",
+}
+_COMPARES = "the losses compare the examples of a shard with each other: depends on the size of a shard: fix SHARDS"
 
 
 def compare(folder: Path, replicas: int) -> list[Difference]:
     """Compares the records of 1 and of `replicas` replicas in `folder`, quantity by quantity."""
     one, many = (pickle.loads((folder / f"replicas_{n}.pkl").read_bytes()) for n in (1, replicas))
-    repeated = one.pop("repeated")
+    repeated, compares = one.pop("repeated"), one.pop("compares_examples")
     return [
         *(_compare(one, many, kind) for kind in ("losses", "gradients", "statistics", "metrics") if one[0][kind]),
-        _compare_repeated("every example twice", repeated["once"], repeated["twice"], 2.0),
+        _compare_twice(repeated, compares),
         _compare_repeated("padding", repeated["once"], repeated["padded"], 1.0),
     ]
 
@@ -56,24 +70,69 @@ def _compare(one: _Records, many: _Records, kind: str) -> Difference:
         if not relative <= worst.worst:  # true for NaN, too
             culprit = max(differences, key=lambda name: differences[name])
             worst = Difference(kind, relative, f"step {number}, {culprit}", relative <= _TOLERANCE)
-    return worst
+    return worst if worst.agrees else worst._replace(explanation=_EXPLANATIONS.get(kind, ""))
+
+
+def _compare_twice(repeated: Mapping[str, _Draws], compares: bool) -> Difference:
+    """What giving every example twice changes, and whether that is because the losses compare examples.
+
+    compares: whether the task says that they do.
+    """
+    found = _compare_repeated("every example twice", repeated["once"], repeated["twice"], 2.0)
+    if found.agrees or _halved(repeated) or not _compares_examples(repeated):
+        return found
+    if compares:
+        return found._replace(agrees=True, explanation=_COMPARES)
+    meant = "and if that is meant, say so: compares_examples = True (of Supervised, or in the Parts of a task)"
+    return found._replace(explanation=f"{_COMPARES}, {meant}")
+
+
+def _halved(repeated: Mapping[str, _Draws]) -> bool:
+    """Whether a mean loss halves with every example twice: then the task divides by the batch size itself."""
+    return any(
+        _near(mean, 2 * other, abs(mean), error + 4 * other_error)
+        for (mean, error), (other, other_error) in (
+            (_mean(repeated["once"][name]), _mean(repeated["twice"][name])) for name in repeated["once"]
+        )
+    )
+
+
+def _compares_examples(repeated: Mapping[str, _Draws]) -> bool:
+    """Whether what half of a batch adds to a loss depends on which examples the other half holds."""
+    if "beside others" not in repeated:  # a shard of one example
+        return False
+    return any(
+        not abs(alone - among) <= _TOLERANCE * abs(among)  # true for NaN, too
+        for name, draws in repeated["beside others"].items()
+        for (*_, among), (*_, alone) in zip(draws, repeated["beside itself"][name], strict=True)
+    )
 
 
 def _compare_repeated(quantity: str, once: _Draws, again: _Draws, times: float) -> Difference:
-    """Compares mean losses, up to rounding and the spread of random numbers (five standard errors), and counts."""
+    """Compares mean losses, up to rounding and the spread of random numbers, and counts."""
 
     def measured() -> Iterator[tuple[float, str, bool]]:
         for name in once:
-            (means, counts), (others, other_counts) = (zip(*pairs, strict=True) for pairs in (once[name], again[name]))
-            difference, size = abs(statistics.fmean(others) - statistics.fmean(means)), abs(statistics.fmean(means))
-            error = math.sqrt((statistics.variance(means) + statistics.variance(others)) / DRAWS)
-            yield difference / size if size else difference, name, difference <= _TOLERANCE * size + 5 * error
-            expected = times * counts[0]
-            wrong = abs(other_counts[0] - expected) / expected
+            (mean, error), (other, other_error) = _mean(once[name]), _mean(again[name])
+            difference, size = abs(other - mean), abs(mean)
+            yield difference / size if size else difference, name, _near(mean, other, size, error + other_error)
+            count, other_count = once[name][0][1], again[name][0][1]
+            wrong = abs(other_count - times * count) / (times * count)
             yield wrong, f"the count of {name}", wrong <= _TOLERANCE
 
     relative, name, agrees = max(measured(), key=lambda found: (not found[2], found[0]))
-    return Difference(quantity, relative, name, agrees)
+    return Difference(quantity, relative, name, agrees, "" if agrees else _EXPLANATIONS[quantity])
+
+
+def _mean(draws: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+    """The mean over the draws of a mean loss, and the square of its standard error."""
+    means = [mean for mean, *_ in draws]
+    return statistics.fmean(means), statistics.variance(means) / len(means)
+
+
+def _near(a: float, b: float, size: float, squared_error: float) -> bool:
+    """Whether two numbers differ by rounding and the spread of random numbers (five standard errors) alone."""
+    return abs(a - b) <= _TOLERANCE * size + 5 * math.sqrt(squared_error)
 
 
 def _norm(arrays: Iterable[np.ndarray | float]) -> float:

@@ -16,7 +16,7 @@ from trainer.step.values import read_values
 from trainer.step.variable_names import named_variables
 
 # Entries that only the checkpoint or only this run may have: they belong to settings that a resume may change.
-_OPTIONAL = ("actions/", "metrics/")
+_OPTIONAL = ("actions/", "metrics/", "epoch/")
 
 
 class TrainState:

@@ -37,7 +37,6 @@ class Report:
     """What actions decide by at a step boundary.
 
     results: losses, metrics and hyperparameters of the steps.
-    finite: whether losses, weights and moving statistics are finite.
     request: the largest stop request of any rank.
     evaluation: values of the evaluations at this boundary so far, by '<split>/<name>'.
     """
@@ -45,7 +44,6 @@ class Report:
     position: Position
     results: StepResults
     interval: Interval
-    finite: bool
     request: StopReason
     evaluation: dict[str, float] = dataclasses.field(default_factory=dict)
 

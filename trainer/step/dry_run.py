@@ -10,6 +10,7 @@ from trainer.base.variable_paths import by_path
 from trainer.data.pipeline import Segment
 from trainer.step.device_loop import random_algorithm, shard_functions
 from trainer.step.freezing import active
+from trainer.step.padding import without_padding
 from trainer.step.train_step import TrainStep
 from trainer.tasks.protocol import Batch
 
@@ -31,6 +32,7 @@ class DryRun:
                 return train_step.strategy.run(train_step.mean_gradients, args=(functions, block, i))
 
         self._mean_gradients = on_a_plain_graph
+        self._one_draw = tf.function(lambda *of: train_step.strategy.run(self._of_one_draw, args=of))
 
     def first_step(self, segment: Segment) -> dict[str, dict[str, Any]]:
         """Returns what the first step of a segment computes; nothing but the metrics is updated.
@@ -45,31 +47,38 @@ class DryRun:
             for path, g in zip(by_path(active(o)), means[o.name], strict=True)
         }
         losses = {name: (total / sums.counts[name]).numpy() for name, total in sums.losses.items()}
-        changes = zip(by_path(self._state.layers.statistics), sums.statistics, strict=True)
-        statistics = {path: (change / sums.shards).numpy() for path, change in changes}
+        changes = zip(
+            by_path(self._state.layers.statistics), self._state.layers.mean(sums.statistics, sums.shards), strict=True
+        )
+        statistics = {path: change.numpy() for path, change in changes}
         return {"gradients": gradients, "losses": losses, "statistics": statistics}
 
-    def losses_of(self, batch: Batch, draws: int) -> dict[str, list[tuple[float, float]]]:
-        """Returns the training losses of a batch of any size, taken as one shard, for `draws` draws of random numbers.
+    def losses_of(self, batch: Batch, draws: int) -> dict[str, list[tuple[float, ...]]]:
+        """Returns what a task's `losses` gives for a batch of any size, as one shard, with `draws` random draws.
 
-        Returns: by objective, for each draw the mean loss and the count it was divided by.
+        A draw gives the same random numbers to each batch of the same size.
+
+        Returns: by name, for each draw the mean; the count it was divided by; and the sum of what the first half of the
+        examples and what belongs to no example add to it.
         """
-        state, seed = self._state, self._train_step.seed
+        by_draw = [self._train_step.first(self._one_draw(batch, tf.constant(draw))) for draw in range(draws)]
+        return {name: [tuple(each[name].numpy().tolist()) for each in by_draw] for name in by_draw[0]}
 
-        def of_one_draw(draw: tf.Tensor) -> dict[str, tf.Tensor]:
-            state.layers.seed(tf.constant(0, tf.int64), draw)
-            found, _ = state.task.losses(batch, randomness.fold(seed, 0, draw, 0))
-            counts = {name: tf.reduce_sum(loss.counts) for name, loss in found.items()}
-            return {
-                o.name: tf.stack(
-                    [
-                        tf.reduce_sum(found[o.name].values) / counts[o.name] + found[o.name].shared,
-                        counts[o.name],
-                    ]
-                )
-                for o in state.parts.objectives
-            }
-
-        one = tf.function(lambda draw: self._train_step.strategy.run(of_one_draw, args=(draw,)))
-        by_draw = [self._train_step.first(one(tf.constant(draw))) for draw in range(draws)]
-        return {o.name: [tuple(each[o.name].numpy().tolist()) for each in by_draw] for o in state.parts.objectives}
+    def _of_one_draw(self, batch: Batch, draw: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The numbers that `losses_of` returns of one draw, float32 [3], by name."""
+        state = self._state
+        state.layers.seed(tf.constant(0, tf.int64), draw)
+        seen = without_padding(batch) if self._train_step.drops_padding else batch
+        found, _ = state.task.losses(seen, randomness.fold(self._train_step.seed, 0, draw, 0))
+        counts = {name: tf.reduce_sum(loss.counts) for name, loss in found.items()}
+        half = tf.shape(seen["valid"])[0] // 2
+        return {
+            name: tf.stack(
+                [
+                    tf.reduce_sum(loss.values) / counts[name] + loss.shared,
+                    counts[name],
+                    tf.reduce_sum(loss.values[:half]) + loss.shared,
+                ]
+            )
+            for name, loss in found.items()
+        }

@@ -125,8 +125,8 @@ class Evaluator:
         return tf.function(self._task.outputs).get_concrete_function(_one_example(fields)).graph
 
     def better(self, name: str) -> Direction | None:
-        """Whether a smaller or a larger value of a loss or metric is better; None if that is not known."""
-        return better(self._metrics[name]) if name in self._metrics else "min"
+        """Whether a smaller or a larger value of a metric is better; None if that is not known."""
+        return better(self._metrics[name]) if name in self._metrics else None
 
     def names(self, split: str) -> list[str]:
         """The names of the losses and metrics that an evaluation of the split returns."""

@@ -96,15 +96,19 @@ class LayerState:
             v.value.assign(old)
         return changes
 
-    def apply_mean(self, changes: Sequence[tf.Tensor], shards: tf.Tensor) -> None:
-        """Adds the mean change of `shards` shards (float32 []) to each statistic, and to each count its change.
+    def mean(self, changes: Sequence[tf.Tensor], shards: tf.Tensor) -> list[tf.Tensor]:
+        """The mean change of each moving statistic over `shards` shards (float32 []), and of each count its change.
 
         changes: sums over all shards.
         """
-        for i, (v, change) in enumerate(zip(self.statistics, changes, strict=True)):
+        return [c / tf.cast(shards, c.dtype) if i < self._moving else c for i, c in enumerate(changes)]
+
+    def apply_mean(self, changes: Sequence[tf.Tensor], shards: tf.Tensor) -> None:
+        """Adds what `mean` returns to `statistics`; arguments as there."""
+        for v, change in zip(self.statistics, self.mean(changes, shards), strict=True):
             old = v.value.read_value()
-            if i < self._moving:
-                v.value.assign(old + change / tf.cast(shards, change.dtype))
+            if old.dtype.is_floating:
+                v.value.assign(old + change)
             else:
                 v.value.assign(tf.cast(tf.cast(old, tf.int64) + tf.cast(change, tf.int64), old.dtype))
 

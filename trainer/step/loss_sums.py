@@ -1,4 +1,7 @@
-"""Sums of losses over steps, since the epoch began and since the last report. Metrics keep their own sums."""
+"""Sums of losses, and of what is shown beside them, over steps: since the epoch began, and since the last report.
+
+Metrics keep their own sums.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,22 +12,28 @@ from trainer.step.variables import replicated
 
 
 class LossSums:
-    """By objective, the sums of its losses and of their counts (divisors), in float64, since an epoch may be long."""
+    """By name, the sums of losses and of their counts (divisors), in float64, since an epoch may be long."""
 
     def __init__(self, names: Sequence[str]):
-        self._epoch, self._recent = (
-            {name: (replicated(0, tf.float64), replicated(0, tf.float64)) for name in names} for _ in range(2)
-        )
+        self._epoch: dict[str, tuple[tf.Variable, tf.Variable]] = {}
+        self._recent: dict[str, tuple[tf.Variable, tf.Variable]] = {}
+        self.keep(names)
+
+    def keep(self, names: Sequence[str]) -> None:
+        """Keeps sums of more names, too; called within strategy.scope(), before anything is compiled."""
+        for sums in (self._epoch, self._recent):
+            for name in names:
+                sums.setdefault(name, (replicated(0, tf.float64), replicated(0, tf.float64)))
 
     def add(self, losses: Mapping[str, tf.Tensor], counts: Mapping[str, tf.Tensor]) -> None:
-        """Adds the losses and counts of one step, float32 [] each, by objective."""
+        """Adds the losses and counts of one step, float32 [] each, by name."""
         for sums in (self._epoch, self._recent):
             for name, (total, count) in sums.items():
                 total.assign_add(tf.cast(losses[name], tf.float64))
                 count.assign_add(tf.cast(counts[name], tf.float64))
 
     def read(self) -> dict[str, dict[str, tuple[tf.Tensor, tf.Tensor]]]:
-        """Returns (sum, count) by objective of the 'epoch' and the 'recent' steps, and resets the recent ones."""
+        """Returns (sum, count) by name of the 'epoch' and the 'recent' steps, and resets the recent ones."""
         read = {
             period: {name: (total.read_value(), count.read_value()) for name, (total, count) in sums.items()}
             for period, sums in (("epoch", self._epoch), ("recent", self._recent))

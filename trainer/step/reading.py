@@ -28,7 +28,9 @@ class ResultReader:
         sums, metrics, hyperparameters, finite, can_scale = read
         # A mean over nothing is no number, and not 0.
         means = {name: total / count if count else math.nan for name, (total, count) in sums["epoch"].items()}
-        return StepResults(sums["recent"], means | metrics, hyperparameters, bool(finite), not can_scale)
+        losses = [sums["recent"][objective.name][0] for objective in self._state.parts.objectives]
+        all_finite = bool(finite) and all(map(math.isfinite, losses))
+        return StepResults(sums["recent"], means | metrics, hyperparameters, all_finite, not can_scale)
 
     def _results(self) -> tuple[Any, dict[str, tf.Tensor], dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         state, objectives = self._state, self._state.parts.objectives

@@ -6,10 +6,11 @@ from typing import NamedTuple
 class StepResults(NamedTuple):
     """The numbers of the steps since the last report, equal on every rank.
 
-    losses: by objective, the sum and the count since the last report; their quotient is the mean loss.
+    losses: by objective, and by the names of what is shown beside them, the sum and the count since the last report; their
+    quotient is the mean.
     metrics: by name, since the epoch began; mean losses among them. NaN: nothing was counted.
     hyperparameters: learning rate, gradient norm (of the last step, before clipping), loss scale, skipped steps.
-    finite: whether all trained weights and moving statistics are finite.
+    finite: whether the losses, all trained weights and moving statistics are finite.
     exhausted: whether loss scaling cannot help any more: the last step's gradients were not finite without it.
     """
 

@@ -56,10 +56,10 @@ class ShardFunctions(NamedTuple):
 class Sums(NamedTuple):
     """Sums over shards, and then over replicas.
 
-    counts: by objective, float32 []: the divisor of its loss, divided by the static batch size.
+    counts: of each of `losses`, float32 []: its divisor, divided by the static batch size.
     digest: int64 []: of the examples, see trainer.data.digest.
     gradients: of the losses below, times the loss scale.
-    losses: by objective, float32 []: divided by the static batch size.
+    losses: by objective, and by the names of what is shown beside them, float32 []: divided by the static batch size.
     statistics: the change of each moving statistic, of its shape and dtype.
     shards: float32 []: how many shards contribute statistics.
     """
@@ -97,8 +97,8 @@ class TrainStep:
         self.seed, self.arithmetic, self.collective_wait = seed, arithmetic, collective_wait
         self._reduction = Reduction(collective_wait)
         self._nan_after: int | None = None
-        # Whether layers add losses of what goes through them: then no padding may.
-        self.drops_padding = False
+        # Whether a loss sees more than one example at a time: then it must see no padding. The trial may set it.
+        self.drops_padding = state.parts.compares_examples
 
     def inject_nan(self, step: int) -> None:
         """Makes the gradients of the step after `step` NaN. Call it before anything is compiled."""
@@ -115,12 +115,11 @@ class TrainStep:
         size = tf.constant(self.layout.batch_size, tf.float32)  # keeps sums in range; dividing by the counts removes it
         with tf.GradientTape(persistent=len(objectives) > 1) as tape:
             found, outputs = self.state.task.losses(shard, seed)
-            counts = {o.name: tf.reduce_sum(found[o.name].counts) / size for o in objectives}
+            counts = {name: tf.reduce_sum(loss.counts) / size for name, loss in found.items()}
             losses = {
-                o.name: tf.reduce_sum(found[o.name].values) / size + found[o.name].shared * counts[o.name]
-                for o in objectives
+                name: tf.reduce_sum(loss.values) / size + loss.shared * counts[name] for name, loss in found.items()
             }
-            scaled = {name: loss * scale.read_value() for name, loss in losses.items()}
+            scaled = {o.name: losses[o.name] * scale.read_value() for o in objectives}
         zero = tf.UnconnectedGradients.ZERO
         gradients = {
             o.name: [

@@ -17,15 +17,15 @@ _TOLERANCE = 1e-3
 def try_step(train_step: TrainStep, source: Source) -> None:
     """Runs forward, backward, metrics and inference on copies of the first example, and traces the optimizers.
 
-    Notes whether layers add losses, for which the step must drop padding.
+    Notes what the task shows beside its losses, and whether layers add losses, for which the step must drop padding.
 
     Args:
       train_step: whose state is as before afterwards.
       source: of the training examples.
 
     Raises:
-      UsageError: a loss or metric does not have the form it must have, a layer counts examples or adds up a loss over
-        them, or XLA is to compile a step that must drop padding.
+      UsageError: a loss or metric does not have the form or name it must have, a layer counts examples or adds up a
+        loss over them, or XLA is to compile a step that must drop padding.
       Exception: whatever user code raises.
     """
     state, task = train_step.state, train_step.state.task
@@ -33,14 +33,17 @@ def try_step(train_step: TrainStep, source: Source) -> None:
     few, many = (whole_batch(source.read(ids), ids) for ids in (tf.zeros(n, tf.int64) for n in (2, 4)))
     before = state.layers.read_statistics()
     seed = tf.zeros(2, tf.int32)
+    names: dict[str, None] = {}  # of losses and what is shown beside them, in their order
+    evaluated: set[str] = set()
 
     def train(batch: Batch) -> None:
         found = train_step.shard_gradients(batch, seed)
+        names.update(dict.fromkeys(found.losses))
         task.update(state.metrics, batch, found.outputs)
 
     def infer(batch: Batch) -> None:
         outputs = task.outputs(batch)
-        task.evaluate(batch, outputs)
+        evaluated.update(task.evaluate(batch, outputs))
         task.update(state.metrics, batch, outputs)
 
     def counted(batch: Batch) -> list[int]:
@@ -59,11 +62,16 @@ def try_step(train_step: TrainStep, source: Source) -> None:
                     f"which would depend on how a batch is cut: count batches and not examples"
                 )
         _require_means(losses_of_few, losses_of_many)
-        train_step.drops_padding = bool(losses_of_few)
+        train_step.drops_padding |= bool(losses_of_few)
         if train_step.drops_padding and train_step.arithmetic.xla:
+            what = (
+                f"the layer '{losses_of_few[0][0]}' adds a loss of what goes through it"
+                if losses_of_few
+                else "the losses compare examples"
+            )
             raise UsageError(
-                f"Arithmetic.xla = True: the layer '{losses_of_few[0][0]}' adds a loss of what goes through it, for "
-                f"which padding is dropped, and XLA compiles for batches of one size: set it to None or False"
+                f"Arithmetic.xla = True: {what}, for which padding is dropped, and XLA compiles for batches of one "
+                f"size: set it to None or False"
             )
         train_step.strategy.run(infer, args=(few,))
         for name, metric in state.metrics.items():
@@ -72,6 +80,10 @@ def try_step(train_step: TrainStep, source: Source) -> None:
         state.layers.assign(before)
         for metric in state.metrics.values():
             metric.reset_state()
+    if clash := (names.keys() | evaluated) & state.metrics.keys():
+        raise UsageError(f"a metric has the name of a loss, '{min(clash)}': give the metric another name")
+    with train_step.strategy.scope():
+        state.loss_sums.keep(list(names))
     tf.function(lambda: train_step.strategy.run(lambda: _apply(train_step)), autograph=False).get_concrete_function()
 
 

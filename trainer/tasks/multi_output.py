@@ -83,8 +83,12 @@ class MultiOutput:
         return self._sum(batch, outputs), outputs
 
     def _sum(self, batch: Batch, outputs: Mapping[str, tf.Tensor]) -> Mapping[str, Loss]:
-        values = tf.add_n([head.weight * head.losses(batch, outputs[name]) for name, head in self._heads.items()])
-        return {"loss": Loss(values * batch["valid"], batch["valid"], penalties(batch, self.model))}
+        """'loss', and 'OUTPUT/loss', unweighted, to be shown."""
+        valid = batch["valid"]
+        values = {name: head.losses(batch, outputs[name]) * valid for name, head in self._heads.items()}
+        total = tf.add_n([head.weight * values[name] for name, head in self._heads.items()])
+        parts = {f"{name}/loss": Loss(values[name], valid) for name in self._heads}
+        return {"loss": Loss(total, valid, penalties(batch, self.model)), **parts}
 
     def outputs(self, batch: Batch) -> Mapping[str, tf.Tensor]:
         """The model's outputs by name."""
@@ -95,10 +99,10 @@ class MultiOutput:
         return self._sum(batch, outputs)
 
     def metrics(self) -> Mapping[str, keras.metrics.Metric]:
-        """'OUTPUT/loss', unweighted, and 'OUTPUT/METRIC'."""
+        """'OUTPUT/METRIC'."""
         found: dict[str, keras.metrics.Metric] = {}
         for name, head in self._heads.items():
-            made = [keras.metrics.Mean("loss"), *(make() for make in head.metrics)]
+            made = [make() for make in head.metrics]
             # Keras appends numbers to names that it has used before; evaluation must have the same names as training.
             names = self._names.setdefault(name, targets.named(made, f"Head.metrics of '{name}'"))
             found |= {f"{name}/{each}": metric for each, metric in zip(names, made, strict=True)}
@@ -108,7 +112,5 @@ class MultiOutput:
         self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: Mapping[str, tf.Tensor]
     ) -> None:
         for name, head in self._heads.items():
-            loss, *others = (metrics[f"{name}/{each}"] for each in self._names[name])
-            loss.update_state(head.losses(batch, outputs[name]), sample_weight=batch["valid"])
-            for metric in others:
-                targets.update(metric, batch[head.target], outputs[name], batch["valid"])
+            for each in self._names[name]:
+                targets.update(metrics[f"{name}/{each}"], batch[head.target], outputs[name], batch["valid"])

@@ -74,11 +74,14 @@ class Parts(NamedTuple):
 
     models: by their names in checkpoints; random seeds and moving statistics are looked for in these.
     variables: those that are in no model (an image), by their names in checkpoints.
+    compares_examples: whether the losses compare the examples of a batch with each other (contrastive losses do), on
+    purpose. They depend on the size of a shard then, and the step gives them no padding.
     """
 
     objectives: Sequence[Objective]
     models: Mapping[str, keras.Model]
     variables: Mapping[str, keras.Variable] = {}
+    compares_examples: bool = False
 
 
 class Task(Protocol):
@@ -91,6 +94,9 @@ class Task(Protocol):
     def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], Any]:
         """Returns the training losses by objective, and the outputs that `update` computes metrics from.
 
+        Under other names it may return what is only to be shown, such as parts of a loss: the mean is shown like that
+        of a loss. Each call returns the same names.
+
         seed: int32 [2], unique to (step, shard); all random numbers outside of Keras layers must come from it.
         """
         ...
@@ -100,7 +106,7 @@ class Task(Protocol):
         ...
 
     def evaluate(self, batch: Batch, outputs: Any) -> Mapping[str, Loss]:
-        """Returns the losses of an evaluation by name, computed from the outputs of inference."""
+        """Returns the losses of an evaluation, and what is to be shown beside them, from the outputs of inference."""
         ...
 
     def metrics(self) -> Mapping[str, keras.metrics.Metric]:

@@ -1,6 +1,7 @@
 """A variational autoencoder (Kingma and Welling 2013, https://arxiv.org/abs/1312.6114) for images stored as bytes."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -76,18 +77,21 @@ class Vae:
         divergence = 0.5 * (tf.square(mean) + tf.exp(log_variance) - 1.0 - log_variance)
         return tf.reduce_sum(pixels, axis=(1, 2, 3)), tf.reduce_sum(divergence, axis=1)
 
-    def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], Mapping[str, tf.Tensor]]:
+    def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], tuple[()]]:
         images = self._images(batch)
         mean, log_variance = self._code(images, training=True)
         noise = tf.random.stateless_normal(tf.shape(mean), seed)
         logits = self.decoder(mean + tf.exp(0.5 * log_variance) * noise, training=True)
         reconstruction, divergence = self._parts(images, mean, log_variance, logits)
-        outputs = {"reconstruction": reconstruction, "divergence": divergence}
-        return {"loss": self._loss(batch, outputs)}, outputs
+        return self._additive(batch, reconstruction, divergence), ()
 
-    def _loss(self, batch: Batch, outputs: Mapping[str, tf.Tensor]) -> Loss:
-        values = (outputs["reconstruction"] + outputs["divergence"]) * batch["valid"]
-        return Loss(values, batch["valid"], penalties(batch, self.encoder, self.decoder))
+    def _additive(self, batch: Batch, reconstruction: tf.Tensor, divergence: tf.Tensor) -> Mapping[str, Loss]:
+        valid, shared = batch["valid"], penalties(batch, self.encoder, self.decoder)
+        return {
+            "loss": Loss((reconstruction + divergence) * valid, valid, shared),
+            "reconstruction": Loss(reconstruction * valid, valid),
+            "divergence": Loss(divergence * valid, valid),
+        }
 
     def outputs(self, batch: Batch) -> Mapping[str, tf.Tensor]:
         """'mean' and 'log_variance' [n, latent]; 'reconstruction' and 'divergence' [n], in nats.
@@ -106,16 +110,13 @@ class Vae:
         }  # fmt: skip
 
     def evaluate(self, batch: Batch, outputs: Mapping[str, tf.Tensor]) -> Mapping[str, Loss]:
-        return {"loss": self._loss(batch, outputs)}
+        return self._additive(batch, outputs["reconstruction"], outputs["divergence"])
 
     def metrics(self) -> Mapping[str, keras.metrics.Metric]:
-        return {name: keras.metrics.Mean(name) for name in ("reconstruction", "divergence")}
+        return {}
 
-    def update(
-        self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: Mapping[str, tf.Tensor]
-    ) -> None:
-        for name, metric in metrics.items():
-            metric.update_state(outputs[name], sample_weight=batch["valid"])
+    def update(self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: Any) -> None:
+        """There are none: reconstruction and divergence are shown beside the loss."""
 
     def samples(self, batch: Batch, seed: tf.Tensor) -> Mapping[str, tf.Tensor]:
         """'prior': decoded random codes. 'reconstructed': data above, reconstructions below. 'plane': latent axes."""
