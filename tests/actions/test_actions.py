@@ -24,13 +24,10 @@ from trainer.actions.show import Show
 from trainer.actions.stop import Stop
 from trainer.actions.unfreeze import Unfreeze
 from trainer.base.errors import TrainingError, UsageError
-from trainer.data.global_permutation import GlobalPermutation
 from trainer.data.source import Field
-from trainer.distributed.collective_wait import CollectiveWait
 from trainer.distributed.ranks import Ranks
 from trainer.lifecycle.goodput import Goodput
-from trainer.lifecycle.stop_requests import StopReason, StopRequests
-from trainer.loop.reporter import Reporter
+from trainer.lifecycle.stop_requests import StopReason
 from trainer.observe.console import Console
 from trainer.observe.report import Interval, Position, Report
 from trainer.observe.summaries import Summaries

@@ -12,6 +12,7 @@ from keras import layers, optimizers
 
 from trainer.base.errors import UsageError
 from trainer.data.digest import mix
+from trainer.step.device_loop import shard_functions
 from trainer.step.trial import try_step
 from trainer.step.variable_names import named_variables
 from trainer.tasks.protocol import Loss
@@ -324,6 +325,40 @@ def test_a_metric_cannot_have_the_name_of_what_is_shown(new_step, digits):
     loop, source = new_step(told([lambda: keras.metrics.SparseCategoricalAccuracy(name="twice")]), data)
     with pytest.raises(UsageError, match="a metric has the name of a loss, 'twice': give the metric another name"):
         try_step(loop.train_step, source.source)
+
+
+WORDS = {"x": np.random.default_rng(0).integers(0, 1000, (32, 7)), "y": np.arange(32) % 10}
+
+
+def averaged_words():
+    return keras.Sequential([
+        layers.Embedding(1000, 3), layers.GlobalAveragePooling1D(), layers.Dense(10, dtype="float32")
+    ])  # fmt: skip
+
+
+def test_gradients_of_embeddings_stay_rows_over_the_shards(new_step):
+    """No shard makes a gradient of the whole table, which may be large, of the few rows that it has seen."""
+
+    def whole_tables(shards):
+        loop, source = new_step(examples.classifier(averaged_words), WORDS, shards=shards)
+        step, functions = loop.train_step, shard_functions(loop.train_step, xla=False)
+        run = lambda block: step.strategy.run(step.mean_gradients, args=(functions, block, 0))
+        block = next(source.open(0).take(1)).block
+        graph = tf.function(run, autograph=False).get_concrete_function(block).graph
+        shapes = [tuple(each.shape) for op in graph.get_operations() for each in op.outputs if each.shape.rank == 2]
+        return shapes.count((1000, 3))
+
+    assert whole_tables(4) == whole_tables(1)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_embeddings_learn_alike_in_any_number_of_shards(new_step, xla):
+    found = {}
+    for shards in (1, 4):
+        loop, source = new_step(examples.classifier(averaged_words), WORDS, shards=shards, xla=xla)
+        loop.train(source.open(0).take(3))
+        found[shards] = np.concatenate([weight.ravel() for weight in examples.weights(loop).values()])
+    np.testing.assert_allclose(found[4], found[1], rtol=1e-4, atol=1e-6)
 
 
 def test_gradients_can_be_poisoned_at_one_step(new_step, digits):

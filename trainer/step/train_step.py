@@ -27,8 +27,9 @@ from trainer.step.reduction import Reduction
 from trainer.step.step_state import StepState
 from trainer.tasks.protocol import Batch, Objective
 
-# The gradients of each objective: one for each variable that it trains now, of the variable's shape and dtype.
-Gradients = Mapping[str, list[tf.Tensor]]
+# The gradients of each objective: one for each variable that it trains now, of the variable's shape and dtype. That of a
+# table of embeddings is of some of its rows, until all shards' are known: few of many rows are in a batch.
+Gradients = Mapping[str, list[tf.Tensor | tf.IndexedSlices]]
 
 
 class ShardResults(NamedTuple):
@@ -122,10 +123,7 @@ class TrainStep:
             scaled = {o.name: losses[o.name] * scale.read_value() for o in objectives}
         zero = tf.UnconnectedGradients.ZERO
         gradients = {
-            o.name: [
-                tf.convert_to_tensor(g)
-                for g in tape.gradient(scaled[o.name], [v.value for v in active(o)], unconnected_gradients=zero)
-            ]
+            o.name: tape.gradient(scaled[o.name], [v.value for v in active(o)], unconnected_gradients=zero)
             for o in objectives
         }
         return ShardResults(gradients, losses, counts, outputs)
@@ -167,8 +165,9 @@ class TrainStep:
         for slot in range(self.layout.slots):
             shard = tf.nest.map_structure(lambda tensor, slot=slot: tensor[slot], batch)  # [shard_size, …]
             added = self._shard_sums(functions, shard, replica * self.layout.slots + slot, statistics)
-            sums = added if sums is None else tf.nest.map_structure(tf.add, sums, added)
+            sums = added if sums is None else tf.nest.map_structure(_added, sums, added)
         assert sums is not None
+        sums = tf.nest.map_structure(tf.convert_to_tensor, sums)
         steps_done = state.counters.step.read_value()
         if self._nan_after is not None:
             hit = tf.where(steps_done == self._nan_after, np.nan, 1.0)
@@ -262,3 +261,15 @@ class TrainStep:
             self._update(sums, gradients, is_last)
         state.counters.digest.assign_add(input_digest)
         state.counters.step.assign_add(1)
+
+
+def _added(
+    sum_so_far: tf.Tensor | tf.IndexedSlices, more: tf.Tensor | tf.IndexedSlices
+) -> tf.Tensor | tf.IndexedSlices:
+    """The sum; that of rows of a table is the rows of both, where one index may stand more than once."""
+    if not (isinstance(sum_so_far, tf.IndexedSlices) and isinstance(more, tf.IndexedSlices)):
+        return tf.add(sum_so_far, more)
+    return tf.IndexedSlices(
+        *(tf.concat([getattr(each, part) for each in (sum_so_far, more)], axis=0) for part in ("values", "indices")),
+        more.dense_shape,
+    )
