@@ -39,7 +39,10 @@ def table(metrics: Mapping[int, Metrics]) -> str:
 
 
 def write(directory: RunDirectory, metrics: Mapping[int, Metrics]) -> None:
-    """Writes sweep.json and one trial per fold for TensorBoard's tab HParams, over those of an earlier command."""
+    """Writes sweep.json and one trial per fold for TensorBoard's tab HParams, over those of an earlier command.
+
+    Sweeps in different folders keep apart in one TensorBoard, which takes runs with equal trial_id for the same trial.
+    """
     with quiet_imports():
         import tensorflow as tf
         from tensorboard.plugins.hparams import api
@@ -48,7 +51,7 @@ def write(directory: RunDirectory, metrics: Mapping[int, Metrics]) -> None:
         path.unlink()
     for fold, values in metrics.items():
         with tf.summary.create_file_writer(str(directory.tensorboard / f"fold_{fold}")).as_default(step=0):
-            api.hparams({"fold": fold}, trial_id=f"fold_{fold}")
+            api.hparams({"sweep": directory.path.name, "fold": fold}, trial_id=str(directory.path / f"fold_{fold}"))
             for name, value in values.items():
                 if value is not None:
                     tf.summary.scalar(name, value)

@@ -1,11 +1,15 @@
 """What a sweep makes of its folds: their commands, their order when one fails or all are stopped, and their numbers."""
 
+import json
 import threading
+import time
+import urllib.request
 
 import pytest
+from tensorboard import default, program
 
 from launch.command import Command, ConfigurationSource
-from launch.fold_results import read, table
+from launch.fold_results import read, table, write
 from launch.folds import of_fold, run_all
 from trainer.base.errors import TrainingError
 from trainer.lifecycle.stop_requests import StopReason, StopRequests
@@ -74,6 +78,26 @@ def test_a_folds_results_are_those_of_held_out_data(tmp_path):
     report = '{"step": 1, "total_steps": 1, "attempts": 1, "metrics": {"train/loss": 1, "test/loss": 2, "a/b": null}}'
     (tmp_path / "report.json").write_text(report)
     assert read(RunDirectory(tmp_path)) == {"test/loss": 2, "a/b": None}
+
+
+def test_sweeps_in_one_folder_keep_apart_in_tensorboard(tmp_path):
+    for folder, loss in (("a/sweep", 1.0), ("b/sweep", 2.0)):
+        (tmp_path / folder).mkdir(parents=True)
+        write(RunDirectory(tmp_path / folder), {fold: {"test/loss": loss + fold} for fold in (0, 1)})
+    server = program.TensorBoard(plugins=default.get_plugins())
+    server.configure([None, "--logdir", str(tmp_path), "--host=127.0.0.1", "--port=0", "--load_fast=false"])
+    wanted = {"sliceSize": 100, "allowedStatuses": ["STATUS_UNKNOWN"], "colParams": [{"metric": {"tag": "test/loss"}}]}
+    asked = urllib.request.Request(
+        f"{server.launch()}data/plugin/hparams/session_groups",
+        json.dumps(wanted).encode(),
+        {"Content-Type": "application/json"},
+    )
+    found, deadline = [], time.monotonic() + PATIENCE
+    while len(found) < 4 and time.monotonic() < deadline:  # it reads the files in the background
+        with urllib.request.urlopen(asked) as reply:
+            groups = json.load(reply)["sessionGroups"]
+        found = [metric["value"] for each in groups for metric in each["metricValues"]]
+    assert sorted(found) == [1.0, 2.0, 2.0, 3.0]
 
 
 def test_missing_numbers_are_dashes():

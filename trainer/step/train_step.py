@@ -27,8 +27,8 @@ from trainer.step.reduction import Reduction
 from trainer.step.step_state import StepState
 from trainer.tasks.protocol import Batch, Objective
 
-# The gradients of each objective: one for each variable that it trains now, of the variable's shape and dtype. That of a
-# table of embeddings is of some of its rows, until all shards' are known: few of many rows are in a batch.
+# The gradients of each objective: one for each variable that it trains now, of the variable's shape and dtype. Those of
+# tables of embeddings are of a few rows, until all shards' are known.
 Gradients = Mapping[str, list[tf.Tensor | tf.IndexedSlices]]
 
 
