@@ -93,8 +93,8 @@ def report(step, request=StopReason.NONE, finite=True, **changes):
     """What a boundary tells; what differs from the usual is given by the names of the records' fields."""
     values = {
         "losses": {"loss": (4.0, 2.0)}, "metrics": {"accuracy": 0.75}, "hyperparameters": {"learning_rate": 0.125},
-        "steps": 10, "examples": 320, "seconds": 2.0, "waiting_for_data": 0.5, "collective_wait": (0.25,),
-        "evaluation": {},
+        "steps": 10, "examples": 320, "seconds": 2.0, "waiting_for_data": 0.5, "elapsed": 2.5,
+        "collective_wait": (0.25,), "evaluation": {},
     } | changes  # fmt: skip
     evaluation = values.pop("evaluation")
     results = StepResults(*(values.pop(name) for name in ("losses", "metrics", "hyperparameters")), finite)

@@ -139,6 +139,27 @@ def test_the_rate_is_that_of_calls_that_do_not_compile():
     assert step.reporter.examples_per_second == pytest.approx(2.0)
 
 
+def test_time_between_calls_is_told_apart_from_training():
+    """Of an action that takes 7 s at every tenth step, like an evaluation; the first call of all compiles."""
+    step, intervals = Step(seconds_per_step=0.5), []
+
+    class Evaluation(Every):
+        def __call__(self, report):
+            step.now += 7
+            return super().__call__(report)
+
+    class Noting(Every):
+        def __call__(self, report):
+            intervals.append(report.interval)
+            return super().__call__(report)
+
+    train(step, 50, [Evaluation(10), Noting(1)], steps_per_loop=1)
+    assert [interval.seconds for interval in intervals[1:]] == pytest.approx([0.5] * 49)
+    assert [interval.elapsed - interval.seconds for interval in intervals] == pytest.approx(
+        [7.0 if done in (10, 20, 30, 40) else 0.0 for done in range(50)]
+    )
+
+
 @pytest.mark.parametrize("limit", [1, 5, 64])
 def test_no_call_is_longer_than_the_users_bound(limit):
     step = Step()

@@ -42,9 +42,12 @@ def test_what_a_damaged_checkpoint_held_is_trained_again(convoy, finished, tmp_p
     command = (*user_code.SHORT, "--gin_param=CHECKPOINT_EVERY = 2", f"--run_dir={run_dir}")
     assert convoy(*command).code == 0
     next((run_dir / "checkpoints/step_00000003").glob("state.data*")).write_bytes(b"")
+    # The report of an attempt that was killed after it had written that it repeats a step, and before it had begun.
+    (run_dir / "report.json").write_text(json.dumps(reading.report(run_dir) | {"repeated_steps": 1}))
     again = convoy(*command)
     assert again.code == 0 and "goes on from step 2," in again.out, again.out + again.err
     reading.require_equal(finished, run_dir)
+    assert reading.report(run_dir)["repeated_steps"] == 1
     assert "finished, at step 3" in convoy(*command).out
 
 

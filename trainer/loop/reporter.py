@@ -56,7 +56,7 @@ class Reporter:
         # The time of a call that compiles, like the first one, says nothing about the rate.
         timed = self.latest is not None and not compiling
         table = self._ranks.gather([self._stop_requests.pending, *(spent if timed else [0.0] * len(spent))])
-        request, seconds, waited, _ = table.max(axis=0).tolist()
+        request, seconds, waited, elapsed, _ = table.max(axis=0).tolist()
         per_epoch = self._order.steps_per_epoch
         report = Report(
             Position(step, self._total, epoch=max(1, -(-step // per_epoch)), epochs=-(-self._total // per_epoch)),
@@ -66,7 +66,8 @@ class Reporter:
                 examples=self._order.examples_before(step) - self._order.examples_before(self._last_step),
                 seconds=seconds,
                 waiting_for_data=waited,
-                collective_wait=tuple(table[:, 3].tolist()),
+                elapsed=elapsed,
+                collective_wait=tuple(table[:, -1].tolist()),
             ),
             request=StopReason(int(request)),
         )
@@ -84,12 +85,13 @@ class Reporter:
         training = {f"train/{name}": value for name, value in self.latest.results.metrics.items()}
         return self.evaluation | self.latest.evaluation | training
 
-    def _clock(self) -> tuple[float, float, float, float]:
-        """Seconds so far: training; of these, waiting for data, and in the steps' collectives; compilation."""
+    def _clock(self) -> tuple[float, ...]:
+        """Seconds so far: training; of these, waiting for data; all but compilation; in collectives; compilation."""
         seconds = self._goodput.seconds()
         return (
             seconds["stepping"] + seconds["data"],
             seconds["data"],
+            sum(seconds.values()) - seconds["compilation"],
             self._device_loop.train_step.collective_wait.waited(),
             seconds["compilation"],
         )

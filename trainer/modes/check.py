@@ -35,9 +35,10 @@ def run(experiment: Experiment) -> int:
     return 0
 
 
-def _lead(experiment: Experiment, reference: Path) -> dict[str, Any]:
+def _lead(experiment: Experiment, reference: Path) -> dict[Any, Any]:
     """Records the first steps and the epoch's last, whose batch may be short; keeps the states they start from."""
-    device_loop, states, record = experiment.device_loop, {}, {}
+    device_loop, states = experiment.device_loop, {}
+    record: dict[Any, Any] = {}  # by step, and by what else is recorded
     state, dry_run = TrainState(device_loop.state), DryRun(device_loop.train_step)
     last = experiment.examples.order.steps_per_epoch - 1
     for number in sorted({*range(_STEPS), last}):

@@ -72,7 +72,8 @@ class TrainAttempt:
         journal, self._repeated = self._directory.read_journal(), previous.get("repeated_steps", 0)
         if journal:
             self.goodput.go_on(journal, saved.notes["goodput"] if saved else {})
-            self._repeated += max(0, journal["step"] - self.first_step)
+            # Both of one entry: the report may tell already of steps that the attempt which wrote it repeated.
+            self._repeated = journal["repeated_steps"] + max(0, journal["step"] - self.first_step)
         self.reporter = Reporter(
             experiment.device_loop,
             experiment.examples.order,
@@ -246,7 +247,8 @@ class TrainAttempt:
 
     def _write_journal(self, entry: dict[str, Any]) -> None:
         latest = self.reporter.latest
-        self._directory.write_journal({**entry, "step": latest.step if latest else self.first_step})
+        step = latest.step if latest else self.first_step
+        self._directory.write_journal({**entry, "step": step, "repeated_steps": self._repeated})
 
     def _say_where(self) -> None:
         self._console.fact("run", str(self._directory.path))

@@ -26,7 +26,8 @@ class Console:
         self._out = rich.console.Console(file=terminal, highlight=False, soft_wrap=True)
         self._live: rich.live.Live | None = None
         self._printed = 0.0
-        self._rate = self._steps_per_second = 0.0
+        self._recent = _Pace(forget=0.2)  # for the speed
+        self._attempt = _Pace(forget=0.0)  # for the ETA, to which evaluations and saves belong
 
     def say(self, line: str) -> None:
         """Prints one line, above the live line."""
@@ -39,8 +40,8 @@ class Console:
     def progress(self, report: Report) -> None:
         """Shows how far the run is: on the live line, or on a line of its own every 5 seconds."""
         if report.interval.seconds > 0:
-            self._rate = _smoothed(self._rate, report.interval.examples / report.interval.seconds)
-            self._steps_per_second = _smoothed(self._steps_per_second, report.interval.steps / report.interval.seconds)
+            self._recent.add(report.interval.examples, report.interval.seconds)
+            self._attempt.add(report.interval.steps, report.interval.elapsed)
         if self._out.is_terminal:
             if self._live is None:
                 # Prints of user code go above the live line; with another `terminal`, standard output goes to a log.
@@ -73,18 +74,34 @@ class Console:
             f"epoch {report.position.epoch}/{report.position.epochs}",
             _numbers(report.results.metrics),
         ]
-        if self._rate:
-            parts.append(f"{self._rate:,.0f} examples/s")
+        if self._recent.per_second:
+            parts.append(f"{self._recent.per_second:,.0f} examples/s")
         if report.interval.seconds > 0:
             parts.append(f"data {report.interval.waiting_for_data / report.interval.seconds:.0%}")
-        if self._steps_per_second and report.step < report.position.total_steps:
-            left = round((report.position.total_steps - report.step) / self._steps_per_second)
+        if self._attempt.per_second and report.step < report.position.total_steps:
+            left = round((report.position.total_steps - report.step) / self._attempt.per_second)
             parts.append(f"ETA {datetime.timedelta(seconds=left)}")
         return "  ".join(part for part in parts if part)
 
 
-def _smoothed(before: float, now: float) -> float:
-    return 0.8 * before + 0.2 * now if before else now
+class _Pace:
+    """How many of something there are per second, where what was before counts less with each interval.
+
+    Args:
+      forget: the share that an interval takes from the weight of those before it.
+    """
+
+    def __init__(self, forget: float):
+        self._kept, self._number, self._seconds = 1.0 - forget, 0.0, 0.0
+
+    def add(self, number: int, seconds: float) -> None:
+        """Adds an interval."""
+        self._number, self._seconds = self._kept * self._number + number, self._kept * self._seconds + seconds
+
+    @property
+    def per_second(self) -> float:
+        """0 before the first interval."""
+        return self._number / self._seconds if self._seconds else 0.0
 
 
 def _numbers(values: Mapping[str, float]) -> str:

@@ -11,14 +11,18 @@ class Interval:
     """What happened since the previous report.
 
     steps: how many.  examples: how many, without padding.  seconds: of training, the most on any rank.
-    waiting_for_data: of these, seconds spent waiting for data, the most on any rank.  collective_wait: by rank, seconds
-    in the steps' collectives, the collectives' own time included.
+    waiting_for_data: of these, seconds spent waiting for data, the most on any rank.  elapsed: seconds of training and
+    of all that is between, such as evaluations and saves, but not of compilation; the most on any rank.
+    collective_wait: by rank, seconds in the steps' collectives, the collectives' own time included.
+
+    All seconds are 0 where they say nothing about the rate: in an attempt's first interval, and where one compiles.
     """
 
     steps: int
     examples: int
     seconds: float
     waiting_for_data: float
+    elapsed: float
     collective_wait: tuple[float, ...]
 
 
