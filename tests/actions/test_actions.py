@@ -106,8 +106,10 @@ def test_periods_are_in_steps_or_an_epoch(run, make):
     action = make(run.context, every=40)
     assert [action.next_step(step) for step in (0, 1, 39)] == [40, 40, 40]
     assert make(run.context, every=None).next_step(0) == 30
-    with pytest.raises(UsageError, match=f"{make.__name__}.every = 0: give a number of steps of at least 1"):
-        make(run.context, every=0)
+    assert make(run.context, every=100).next_step(0) == 100
+    for every in (0, 101):
+        with pytest.raises(UsageError, match=f"{make.__name__}.every = {every}: give a number of steps from 1 to 100"):
+            make(run.context, every=every)
 
 
 def test_checkpoints_are_saved_at_the_period_and_at_the_end(run):

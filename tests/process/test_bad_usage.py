@@ -52,7 +52,8 @@ PARAMS = {
     "neither epochs nor steps": (["experiment.run.epochs = None"], ["epochs", "steps", "one of"]),
     "no shards": (["SHARDS = 0"], ["shards = 0", "at least 1"]),
     "more shards than examples": (["SHARDS = 33"], ["shards = 33", "batch_size = 32"]),
-    "a period of 0": (["CHECKPOINT_EVERY = 0"], ["Checkpoint.every = 0", "at least 1"]),
+    "a period of 0": (["CHECKPOINT_EVERY = 0"], ["Checkpoint.every = 0", "from 1 to"]),
+    "a period beyond the run": (["EVALUATE_EVERY = 1000000"], ["Evaluate.every = 1000000", "the whole run"]),
     "an unknown split": (["evaluate.Evaluate.split = 'x'"], ["Evaluate.split = 'x'", "test"]),
     "a negative seed": (["SEED = -1"], ["seed = -1", "from 0 to 4,294,967,295"]),
     "no end of steps": (

@@ -201,7 +201,7 @@ arrays.splits:
     train = @digits.train
     test = @digits.held_out
 supervised.Supervised.model = @digits.network
-log.Log.every = 4
+log.Log.every = 2
 """
 
 HANGING = """

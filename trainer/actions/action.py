@@ -130,12 +130,15 @@ class Periodic(Action):
       every: a period in steps; None: once per epoch.
 
     Raises:
-      UsageError: `every` is below 1.
+      UsageError: `every` is below 1, or longer than the run.
     """
 
     def __init__(self, context: Context, every: int | None):
-        if every is not None and every < 1:
-            raise UsageError(f"{type(self).__name__}.every = {every}: give a number of steps of at least 1, or None")
+        if every is not None and not 1 <= every <= context.total_steps:
+            raise UsageError(
+                f"{type(self).__name__}.every = {every}: give a number of steps from 1 to {context.total_steps:,}, which "
+                f"is the whole run, or None"
+            )
         self.every = every or context.steps_per_epoch
         self.context = context
 

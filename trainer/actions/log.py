@@ -8,19 +8,23 @@ import numpy as np
 from trainer.actions.action import Context, Periodic, Turn
 from trainer.observe.report import Report
 
+_PERIOD = 500
+
 
 class Log(Periodic):
     """Writes loss, metrics, learning rate, gradient norm, examples/s and the share of time spent waiting for data.
 
     Args:
-      every: a period in steps; None: once per epoch. The end of an epoch is always logged. The loss is the mean over
-        the period, metrics are over the epoch so far.
+      every: a period in steps; None: 500, or an epoch if that is shorter. The end of an epoch is always logged. The
+        loss is the mean over the period, metrics are over the epoch so far.
     """
 
     turn = Turn.TELL
 
-    def __init__(self, context: Context, every: int | None = 500):
+    def __init__(self, context: Context, every: int | None = None):
         super().__init__(context, every)
+        if every is None:
+            self.every = min(_PERIOD, context.steps_per_epoch)
         self._losses: dict[str, tuple[float, float]] = {}
         self._examples, self._seconds, self._waiting = 0, 0.0, 0.0
 
