@@ -89,11 +89,14 @@ def test_linked_folders_are_followed_and_what_is_left_out_is_told(folder, tmp_pa
     (folder / "grey").symlink_to(elsewhere)
     for name in ("notes.txt", "more.txt", ".hidden.png", "raw.tiff", "README"):
         (folder / "light" / name).write_text("")
+    for name in ("lost.png", "notes.txt"):  # beside the folders of classes
+        (folder / name).write_text("")
     save(elsewhere / "near.png", np.full((8, 8, 3), 100, np.uint8))
     splits = images.folders(str(folder), size=(8, 8), test=0.5)
     assert len(splits.train) + len(splits.test) == 10 + 2 + 10 + 2
     assert splits.notes == (
-        f"5 files of {folder} are left out, whose names are not of images: 1 .tiff, 2 .txt, 1 hidden, 1 without an extension",
+        f"6 files of {folder} are left out, as their names or places are of no image: 1 .tiff, 2 .txt, 1 hidden, "
+        f"1 in no folder of a class, 1 without an extension",
     )
     (folder / "dark" / "round").symlink_to(folder)
     with pytest.raises(UsageError, match="dark/round is a link to a folder that it is in: remove it"):

@@ -120,21 +120,35 @@ def test_folders_hold_a_text_a_file(tmp_path):
         text.folders(str(tmp_path))
     (tmp_path / "test" / "pos" / "1.txt").unlink()
     (tmp_path / "train" / "pos" / "2.txt").unlink()
-    with pytest.raises(UsageError, match=r"test/pos holds no .txt file"):
+    with pytest.raises(UsageError, match=r"test/pos holds no text \(.txt\): fill it"):
         text.folders(str(tmp_path))
     with pytest.raises(UsageError, match="has no folder 'train'"):
         text.folders(str(tmp_path / "train"))
 
 
-def test_folders_may_have_folders_in_them_and_what_is_hidden_is_passed_over(tmp_path):
+def test_folders_may_have_folders_in_them_and_what_is_left_out_is_told(tmp_path, tmp_path_factory):
     for name in ("train/neg/a/1.TXT", "train/pos/1.txt", "train/.ipynb_checkpoints/1.txt", "train/pos/.cache/2.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     (tmp_path / "train/pos/3.txt").mkdir()
     (tmp_path / "train/pos/._1.txt").write_bytes(b"\xff")
-    assert text.folders(str(tmp_path)) == {"train": (["train/neg/a/1.TXT", "train/pos/1.txt"], [0, 1])}
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "far.txt").write_text("far")
+    (tmp_path / "train/pos/disk").symlink_to(elsewhere)
+    for name in ("train/labels.feat", "train/lost.txt", "train/neg/notes.md"):
+        (tmp_path / name).write_text("")
+    found = text.folders(str(tmp_path))
+    assert found == {"train": (["train/neg/a/1.TXT", "train/pos/1.txt", "far"], [0, 1, 1])}
+    notes = text.labelled(lambda: found, lambda: text.Bag(size=10)).notes
+    assert notes == found.notes == (
+        f"4 files of {tmp_path} are left out, as their names or places are of no text: 1 .md, 2 hidden, "
+        f"1 in no folder of a class",
+    )  # fmt: skip
+    (tmp_path / "val").mkdir()
+    with pytest.raises(UsageError, match="has the folder 'val', which is of no split: rename it to train, validation"):
+        text.folders(str(tmp_path))
     (tmp_path / "only/train/.git").mkdir(parents=True)
-    with pytest.raises(UsageError, match="only/train holds no folders: texts must be in one folder per class"):
+    with pytest.raises(UsageError, match="only/train holds no folders: each text must be in the folder of its class"):
         text.folders(str(tmp_path / "only"))
 
 

@@ -58,7 +58,7 @@ def test_a_loss_that_compares_examples_depends_on_the_shard(tmp_path):
     twice = verdict(tmp_path, of_pairs)["every example twice"]
     assert not twice.agrees
     assert "depends on the size of a shard: fix SHARDS" in twice.explanation
-    assert "compares_examples = True" in twice.explanation
+    assert "compares_examples=True" in twice.explanation
 
 
 def test_a_loss_that_compares_examples_on_purpose_agrees(tmp_path):

@@ -23,12 +23,9 @@ class Divides(Supervised):
         return {"loss": losses["loss"]._replace(values=losses["loss"].values / size)}, outputs
 
 
-class Contrasts(Supervised):
-    # Each image against all others of its batch; padding must not be among them.
-    def losses(self, batch, seed):
-        losses, outputs = super().losses(batch, seed)
-        near = tf.linalg.matmul(outputs, outputs, transpose_b=True)
-        return {"loss": losses["loss"]._replace(values=tf.reduce_logsumexp(near, axis=1) * batch["valid"])}, outputs
+def near_others(labels, outputs):
+    # Each image against all of its batch; padding must not be among them.
+    return tf.reduce_logsumexp(tf.linalg.matmul(outputs, outputs, transpose_b=True), axis=1)
 """
 GIN = """
 from __gin__ import dynamic_registration
@@ -52,6 +49,17 @@ wrong_tasks.{task}:
 mlp.mlp.scale = 0.0039
 keras.losses.SparseCategoricalCrossentropy.from_logits = True
 """
+CONTRASTIVE = """
+from __gin__ import dynamic_registration
+import wrong_tasks
+from trainer.tasks import keras_loss
+from trainer.tasks import supervised
+include 'runs/mnist_small.gin'
+include 'models/mlp.gin'
+supervised.Supervised.metrics = []
+supervised.Supervised.loss = """
+MEANT = "@keras_loss.Contrastive\nkeras_loss.Contrastive.loss = @wrong_tasks.near_others\n"
+NOT_MEANT = "@wrong_tasks.near_others\n"
 MLP = ("--gin_file=runs/mnist_small.gin", "--model=mlp")
 
 
@@ -59,8 +67,11 @@ MLP = ("--gin_file=runs/mnist_small.gin", "--model=mlp")
 def checked(convoy, tmp_path):
     """The exit code of a check, and what it says."""
     (tmp_path / "wrong_tasks.py").write_text(TASKS)
-    for task in ("Noise", "Divides", "Contrasts"):
+    for task in ("Noise", "Divides"):
         (tmp_path / f"{task}.gin").write_text(GIN.format(task=task))
+
+    (tmp_path / "meant.gin").write_text(CONTRASTIVE + MEANT)
+    (tmp_path / "not_meant.gin").write_text(CONTRASTIVE + NOT_MEANT)
 
     def check(*flags):
         done = convoy("--mode=check", *flags, cwd=tmp_path)
@@ -88,10 +99,10 @@ def test_a_task_that_breaks_a_rule_is_found_out(checked, task, quantities):
 @pytest.mark.parametrize("meant", [True, False])
 def test_a_loss_that_compares_examples_is_told_from_a_fault(checked, meant):
     """The last batch of the epoch is padded."""
-    code, said = checked("--gin_file=Contrasts.gin", f"--gin_param=wrong_tasks.Contrasts.compares_examples = {meant}")
+    code, said = checked("--gin_file=meant.gin" if meant else "--gin_file=not_meant.gin")
     assert code == (0 if meant else 1), said
     assert "depends on the size of a shard: fix SHARDS" in said
-    assert ("compares_examples = True" in said) != meant
+    assert ("Contrastive" in said) != meant
     found = [line[8:].split("  ")[0] for line in said.splitlines() if line.startswith("DIFFER")]
     assert found == ([] if meant else ["every example twice", "padding"]), said
 

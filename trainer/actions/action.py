@@ -136,8 +136,8 @@ class Periodic(Action):
     def __init__(self, context: Context, every: int | None):
         if every is not None and not 1 <= every <= context.total_steps:
             raise UsageError(
-                f"{type(self).__name__}.every = {every}: give a number of steps from 1 to {context.total_steps:,}, which "
-                f"is the whole run, or None"
+                f"{type(self).__name__}.every = {every}: give a number of steps from 1 to {context.total_steps:,}, "
+                f"which is the whole run, or None"
             )
         self.every = every or context.steps_per_epoch
         self.context = context

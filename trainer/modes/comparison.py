@@ -83,7 +83,7 @@ def _compare_twice(repeated: Mapping[str, _Draws], compares: bool) -> Difference
         return found
     if compares:
         return found._replace(agrees=True, explanation=_COMPARES)
-    meant = "and if that is meant, say so: compares_examples = True (of Supervised, or in the Parts of a task)"
+    meant = "and if that is meant, say so, with keras_loss.Contrastive or Parts(…, compares_examples=True)"
     return found._replace(explanation=f"{_COMPARES}, {meant}")
 
 

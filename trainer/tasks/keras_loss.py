@@ -23,19 +23,33 @@ class TokenLosses(NamedTuple):
     kept: tf.Tensor
 
 
+class Contrastive(NamedTuple):
+    """Says of a loss that it compares the examples of a batch with each other on purpose. See Parts.compares_examples.
+
+    loss: as KerasLoss takes it. keras.losses.Circle needs no Contrastive.
+    """
+
+    loss: Callable[..., Any]
+
+
 class KerasLoss:
     """A loss of keras.losses, or a function.
 
     Args:
-      loss: a class of keras.losses or an object of one, or a function (y_true, y_pred) -> [n] or [n, tokens, …].
+      loss: a class of keras.losses or an object of one, or a function (y_true, y_pred) -> [n] or [n, tokens, …]; or one
+        of these as Contrastive.
       setting: the setting that names it, for messages.
 
     Raises:
       UsageError: its reduction is no mean.
+
+    Attributes: is_contrastive: whether it compares the examples of a batch with each other on purpose.
     """
 
     def __init__(self, loss: Callable[..., Any], setting: str):
-        self.function = loss() if isinstance(loss, type) else loss
+        made = _made(loss)
+        self.is_contrastive = isinstance(made, Contrastive | keras.losses.Circle)
+        self.function = _made(made.loss) if isinstance(made, Contrastive) else made
         self._setting, self._name = setting, getattr(self.function, "name", getattr(loss, "__name__", str(loss)))
         reduction = getattr(self.function, "reduction", None)
         if reduction not in _MEANS:
@@ -73,3 +87,7 @@ class KerasLoss:
             kept *= tf.reshape(tf.cast(each, tf.float32), tf.shape(values))
         # Not a product: a masked value may be infinite.
         return TokenLosses(tf.where(kept > 0, values, tf.zeros_like(values)), kept)
+
+
+def _made(loss: Callable[..., Any]) -> Any:
+    return loss() if isinstance(loss, type) else loss

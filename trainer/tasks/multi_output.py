@@ -76,7 +76,9 @@ class MultiOutput:
             raise UsageError(f"MultiOutput.heads are {', '.join(self._heads)}; the model puts out {names}")
         for name, head in self._heads.items():
             targets.require_fit(head.target, fields[head.target], found[name].shape, head.loss.function)
-        return Parts([Objective("loss", self.model.trainable_variables, self._make_optimizer())], {"model": self.model})
+        objective = Objective("loss", self.model.trainable_variables, self._make_optimizer())
+        compares = any(head.loss.is_contrastive for head in self._heads.values())
+        return Parts([objective], {"model": self.model}, compares_examples=compares)
 
     def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], Mapping[str, tf.Tensor]]:
         outputs = self.model({name: batch[name] for name in self._inputs}, training=True)

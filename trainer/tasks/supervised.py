@@ -47,8 +47,6 @@ class Supervised:
       y: the field of the target; equal to `x` for an autoencoder.
       weight: a field of weights, one per example. As in Keras, weights scale the losses and not the divisor.
       class_weight: class -> weight, for integer targets; in training only, as in Keras.
-      compares_examples: whether `loss` compares the examples of a batch with each other on purpose, as a contrastive
-        loss does; keras.losses.Circle always does. See Parts.
 
     Regularisation losses are part of the loss in training and in evaluation.
 
@@ -69,12 +67,10 @@ class Supervised:
         y: str = "y",
         weight: str | None = None,
         class_weight: dict[int, float] | None = None,
-        compares_examples: bool = False,
     ):
         self._make_model, self._make_optimizer, self._make_metrics = model, optimizer, metrics
         self._loss = KerasLoss(loss, "Supervised.loss")
         self._x, self._y, self._weight, self._class_weight = x, y, weight, class_weight
-        self._compares = compares_examples or isinstance(self._loss.function, keras.losses.Circle)
         self._names: list[str] = []  # of the metrics, once they have been made
 
     def build(self, fields: Mapping[str, Field]) -> Parts:
@@ -97,7 +93,7 @@ class Supervised:
             raise UsageError("Supervised takes a model with one output tensor; write a task for several")
         targets.require_fit(self._y, fields[self._y], output.shape, self._loss.function)
         objective = Objective("loss", self.model.trainable_variables, self._make_optimizer())
-        return Parts([objective], {"model": self.model}, compares_examples=self._compares)
+        return Parts([objective], {"model": self.model}, compares_examples=self._loss.is_contrastive)
 
     def _require_one_number(self, fields: Mapping[str, Field]) -> None:
         """Raises UsageError where more than one number per example would be broadcast against the examples."""

@@ -7,8 +7,6 @@ Does no augmentation: models do (keras.layers.Random*), since it depends on the 
 import concurrent.futures
 import functools
 import math
-import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.base.errors import TrainingError, UsageError
-from trainer.data import image_decoding
+from trainer.data import class_folders, image_decoding
+from trainer.data.class_folders import ClassFolders
 from trainer.data.reading import essence
 from trainer.data.source import Field, Source, Splits
 from trainer.data.sources.arrays import RESIDENT_BYTES, Arrays
@@ -119,7 +118,7 @@ def folders(
     if not root.is_dir():
         raise UsageError(f"no such folder of images: {path}")
     own = [name for name in _SPLITS if (root / name).is_dir()]
-    others = [folder.name for folder in _folders(root) if folder.name not in own]
+    others = [folder.name for folder in class_folders.folders(root) if folder.name not in own]
     if own and "train" not in own:
         raise UsageError(f"{path} has a folder '{own[0]}' and none called 'train': add it, or rename that class")
     if own and others:
@@ -127,12 +126,8 @@ def folders(
             f"{path} has the folder '{own[0]}' of a split beside {', '.join(others)}: move these into train, "
             f"validation and test, or rename '{own[0]}' if it is a class"
         )
-    left_out = Counter[str]()
-    listed = (
-        {name: _classes(root / name, left_out) for name in own}
-        if own
-        else _held_out(_classes(root, left_out), test, seed)
-    )
+    files_of = ClassFolders("image", _SUFFIXES)
+    listed = {name: files_of.find(root / name) for name in own} or _held_out(files_of.find(root), test, seed)
     names = list(listed["train"])
     found, skipped = {}, []
     for split, classes in listed.items():
@@ -144,10 +139,7 @@ def folders(
         files = Files(paths, labels, len(names), size, channels, background)
         found[split], bad = _opened(files, labels, broken, f"{path} ({split})")
         skipped += bad
-    notes = []
-    if left_out:
-        counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(left_out.items()))
-        notes.append(f"{left_out.total():,} files of {path} are left out, whose names are not of images: {counts}")
+    notes = files_of.note(path)
     if skipped:
         notes.append(f"{len(skipped):,} broken images skipped, the first of them {skipped[0]}")
     return Splits.of(found, tuple(notes))
@@ -194,46 +186,6 @@ def _check(size: tuple[int, int], channels: int, background: int, seed: int, bro
         raise UsageError(f"folders.seed = {seed}: give a number of at least 0")
     if broken not in ("refuse", "skip"):
         raise UsageError(f"folders.broken = '{broken}': give 'refuse' or 'skip'")
-
-
-def _folders(path: Path) -> list[Path]:
-    """The folders in a folder, in the order of their names."""
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _classes(folder: Path, left_out: Counter[str]) -> dict[str, list[str]]:
-    """The images of each class below a folder, all in the order of their names. Counts what is left out, and why."""
-    found = {}
-    for each in _folders(folder):
-        images = []
-        for file in _files(each):
-            # Hidden files are other programs': copies of notebooks, thumbnails.
-            if any(name.startswith(".") for name in file.relative_to(each).parts):
-                left_out["hidden"] += 1
-            elif file.suffix.lower() not in _SUFFIXES:
-                left_out[file.suffix.lower() or "without an extension"] += 1
-            else:
-                images.append(str(file))
-        if not images:
-            raise UsageError(f"the class folder {each} holds no image ({', '.join(_SUFFIXES)}): fill it, or remove it")
-        found[each.name] = sorted(images)
-    if not found:
-        raise UsageError(f"{folder} holds no folders: images must be in one folder per class, {folder}/CLASS/NAME.png")
-    return found
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """All files below a folder, also in folders that are linked.
-
-    Raises:
-      UsageError: a link leads to a folder that it is in.
-    """
-    for place, inner, names in os.walk(folder, followlinks=True):
-        for name in inner:
-            link = Path(place, name)
-            if link.is_symlink() and Path(place).resolve().is_relative_to(link.resolve()):
-                raise UsageError(f"{link} is a link to a folder that it is in: remove it")
-        yield from (Path(place, name) for name in names)
 
 
 def _held_out(classes: dict[str, list[str]], test: float, seed: int) -> dict[str, dict[str, list[str]]]:

@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.base.errors import UsageError
-from trainer.data import text_files
+from trainer.data import class_folders, text_files
+from trainer.data.class_folders import ClassFolders
 from trainer.data.encoders import Bag, Encoder, HashedBag, HashedWords, Subwords, Words
 from trainer.data.source import Field, Splits
 from trainer.data.sources.arrays import Arrays
@@ -24,6 +25,12 @@ from trainer.data.text_files import read
 __all__ = [
     "Bag", "HashedBag", "HashedWords", "Subwords", "Words", "characters", "folders", "labelled", "read", "table",
 ]  # fmt: skip
+
+
+class LabelledTexts(dict[str, tuple[Sequence[str], Sequence[int]]]):
+    """The texts and labels of each split. notes: lines for the console on how they were found."""
+
+    notes: tuple[str, ...] = ()
 
 
 def labelled(
@@ -52,34 +59,40 @@ def labelled(
         source.fields["x"] = source.fields["x"]._replace(vocabulary=tuple(one.vocabulary()))
     return Splits.of(
         parts,
+        found.notes if isinstance(found, LabelledTexts) else (),
         leakage="the encoder has learned from all training texts; let text.table.cut return three parts, or give "
         "text.folders a folder 'validation'",
     )
 
 
-def folders(path: str) -> dict[str, tuple[list[str], list[int]]]:
+def folders(path: str) -> LabelledTexts:
     """Returns the texts of PATH/SPLIT/CLASS/**.txt, for `labelled`; classes are numbered in the order of their names.
 
-    Names that begin with a dot are ignored.
+    The splits are train, and validation and test if there are such. Hidden files are left out, as others are that are
+    no .txt; the notes say how many.
 
     Raises:
-      UsageError: no such folder, an empty class, classes that differ between splits, or a file that is not UTF-8.
+      UsageError: no such folder, another folder beside those of splits, an empty class, classes that differ between
+        splits, or a file that is not UTF-8.
     """
-    root = Path(path).expanduser()
+    root, files_of = Path(path).expanduser(), ClassFolders("text", (".txt",))
     if not (root / "train").is_dir():
         raise UsageError(f"{path} has no folder 'train' with a folder for each class in it")
-    found: dict[str, tuple[list[str], list[int]]] = {}
-    names = _class_names(root / "train")
-    for split in ("train", "validation", "test"):
-        if not (root / split).is_dir():
-            continue
-        if (there := _class_names(root / split)) != names:
-            raise UsageError(f"{root / split} has the classes {', '.join(there)}, train has {', '.join(names)}")
-        found[split] = ([], [])
-        for label, name in enumerate(names):
-            files = _texts(root / split / name)
-            found[split][0].extend(read(str(file)) for file in files)
-            found[split][1].extend([label] * len(files))
+    splits = [folder.name for folder in class_folders.folders(root)]
+    if others := [name for name in splits if name not in ("train", "validation", "test")]:
+        raise UsageError(
+            f"{path} has the folder '{others[0]}', which is of no split: rename it to train, validation or test, or "
+            f"move it elsewhere"
+        )
+    found = LabelledTexts()
+    listed = {split: files_of.find(root / split) for split in ("train", "validation", "test") if split in splits}
+    for split, classes in listed.items():
+        if list(classes) != list(listed["train"]):
+            names = (", ".join(each) for each in (classes, listed["train"]))
+            raise UsageError("{} has the classes {}, train has {}".format(root / split, *names))
+        labels = [label for label, files in enumerate(classes.values()) for _ in files]
+        found[split] = ([read(file) for files in classes.values() for file in files], labels)
+    found.notes = tuple(files_of.note(path))
     return found
 
 
@@ -174,23 +187,3 @@ def characters(text: Callable[[], str], alphabet: str, length: int, test: float 
             )
     vocabulary = ("\N{REPLACEMENT CHARACTER}", *alphabet)
     return Splits.of({split: Characters(numbers, length, vocabulary) for split, numbers in parts.items()})
-
-
-def _class_names(folder: Path) -> list[str]:
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    if not names:
-        raise UsageError(f"{folder} holds no folders: texts must be in one folder per class, {folder}/CLASS/NAME.txt")
-    return names
-
-
-def _texts(folder: Path) -> list[Path]:
-    files = sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() == ".txt"
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    )
-    if not files:
-        raise UsageError(f"the class folder {folder} holds no .txt file: fill it, or remove it")
-    return files
