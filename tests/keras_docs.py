@@ -21,8 +21,9 @@ HEAD = """# What of Keras works here
 Made from the tables of the tests by `python tests/keras_docs.py`, for the Keras that setup.py allows. A class of Keras that is
 in none of these tables fails a test, so that somebody says what is right of it.
 
-"Equal" means: held to Keras's own number in one process, to a relative 1e-5 (weights after four steps: 1e-4). What is refused
-is refused in one line, with the remedy, before anything is written.
+"Equal" means: held to Keras's own number in one process, to a relative 1e-5 (weights after four steps: 1e-4), and to the same
+on two devices (tests/step/test_keras_classes.py). What is refused is refused in one line, with the remedy, before anything is
+written.
 """
 REFUSED_LOSSES = {
     "Circle": "depends on the shards: it compares the examples of a shard with each other, as Keras does those of a batch; set SHARDS",
