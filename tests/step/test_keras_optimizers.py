@@ -94,6 +94,14 @@ def test_the_rate_that_is_shown_is_the_one_that_was_used(new_step):
     assert rates == [0.5, 0.5, 0.5, 0.25]
 
 
+def test_a_learning_rate_may_be_a_function(new_step):
+    loop, source = new_step(examples.classifier(network, lambda: keras.optimizers.SGD(lambda: 0.25)), DATA)
+    loop.train(source.open(0).take(1))
+    assert loop.read().hyperparameters["learning_rate"] == 0.25
+    with pytest.raises(UsageError, match="the learning rate of 'loss' is a schedule, which cannot be scaled"):
+        loop.state.scale_learning_rate(0.5)
+
+
 @pytest.mark.parametrize("hold", [lambda inner: inner, lambda inner: [inner], lambda inner: {"slow": inner}])
 def test_an_optimizer_within_an_optimizer_is_refused(new_step, hold):
     """It would reduce gradients once more on each replica, and its state would be in no checkpoint."""

@@ -126,6 +126,28 @@ def test_a_class_that_is_ignored_does_not_count(reduction):
     assert in_convoy(make(), shares, target) == pytest.approx(in_keras(make(), shares, target), rel=1e-5)
 
 
+def squares(y_true, y_pred):
+    return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+
+def hinge(y_true, y_pred):
+    """Of labels 0 and 1, in whose own dtype 2 * 0 - 1 may be 255."""
+    signs = keras.ops.cast(2 * y_true - 1, "float32")
+    return keras.ops.mean(keras.ops.maximum(1 - signs * y_pred, 0), axis=-1)
+
+
+@pytest.mark.parametrize("loss", [squares, hinge, keras.losses.mean_absolute_error])
+@pytest.mark.parametrize(
+    "target", [BINARY[:, 0], BINARY[:, :1], BINARY[:, 0].astype(np.uint8)], ids=["n", "n1", "byte"]
+)
+def test_a_function_is_given_what_compile_gives_it(loss, target):
+    output = POSITIVE[:, :1]
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Identity()])
+    model.compile(loss=loss)
+    expected = model.evaluate(output, target, verbose=0)
+    assert in_convoy(loss, output, target) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", ["Dice", "Tversky"])
 def test_one_number_for_a_whole_batch_is_refused(name):
     with pytest.raises(UsageError, match="Supervised.loss: .* one number for a whole batch.*axis"):

@@ -4,10 +4,11 @@ Each is covered by a test in tests/base/test_private_keras.py, which fails first
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import keras
 import tensorflow as tf
+from keras.src.losses.losses import LossFunctionWrapper
 
 
 def _layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
@@ -86,6 +87,16 @@ def sublayers(model: keras.Model) -> list[keras.Layer]:
     return list(model._flatten_layers(include_self=False))
 
 
+def loss_of(function: Callable[..., tf.Tensor]) -> keras.losses.Loss:
+    """The loss that Keras's compile makes of a function (y_true, y_pred): both become floats of one rank before."""
+    return LossFunctionWrapper(function, name=getattr(function, "__name__", type(function).__name__))
+
+
+def function_of(loss: keras.losses.Loss) -> Callable[..., tf.Tensor] | None:
+    """The function that a loss was made of, by Keras or by `loss_of`; None if there is none."""
+    return loss.fn if isinstance(loss, LossFunctionWrapper) else None
+
+
 def mask_of(outputs: tf.Tensor) -> tf.Tensor | None:
     """The mask that Keras's layers attach to what they put out, bool [n, tokens]; None if there is none."""
     return getattr(outputs, "_keras_mask", None)
@@ -109,8 +120,8 @@ def optimizer_state(optimizer: keras.optimizers.Optimizer) -> list[keras.Variabl
 
 def configured_rate(
     optimizer: keras.optimizers.Optimizer,
-) -> keras.optimizers.schedules.LearningRateSchedule | tf.Variable:
-    """The optimizer's learning rate: a schedule, or its variable."""
+) -> keras.optimizers.schedules.LearningRateSchedule | Callable[[], tf.Tensor] | tf.Variable:
+    """The optimizer's learning rate: a schedule, a function without arguments, or its variable."""
     rate = optimizer._learning_rate
     return rate.value if isinstance(rate, keras.Variable) else rate
 
@@ -118,10 +129,10 @@ def configured_rate(
 def used_rate(optimizer: keras.optimizers.Optimizer) -> tf.Tensor:
     """The learning rate of the optimizer's last update, float32 []; before the first one, of that."""
     rate = configured_rate(optimizer)
-    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        return tf.convert_to_tensor(rate)
-    # A schedule is asked with the number of updates done before.
-    return tf.convert_to_tensor(rate(tf.maximum(optimizer.iterations.value - 1, 0)))
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        # A schedule is asked with the number of updates done before.
+        rate = rate(tf.maximum(optimizer.iterations.value - 1, 0))
+    return tf.convert_to_tensor(rate() if callable(rate) else rate, tf.float32)
 
 
 def fuse(optimizer: keras.optimizers.Optimizer) -> None:

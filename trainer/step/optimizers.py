@@ -50,6 +50,6 @@ def prepare(objective: Objective) -> None:
 
 
 def learning_rate(objective: Objective) -> float | None:
-    """The configured learning rate; None if it is a schedule."""
+    """The configured learning rate; None if it is a schedule or a function."""
     rate = private_keras.configured_rate(objective.optimizer)
-    return None if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else float(rate.numpy())
+    return None if callable(rate) else float(rate.numpy())

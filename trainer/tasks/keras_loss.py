@@ -43,18 +43,20 @@ class KerasLoss:
     Raises:
       UsageError: its reduction is no mean.
 
-    Attributes: is_contrastive: whether it compares the examples of a batch with each other on purpose.
+    Attributes: loss: the Keras loss; of a function, what Keras's compile makes of it. is_contrastive: whether it
+    compares the examples of a batch with each other on purpose.
     """
 
     def __init__(self, loss: Callable[..., Any], setting: str):
         made = _made(loss)
         self.is_contrastive = isinstance(made, Contrastive | keras.losses.Circle)
-        self.function = _made(made.loss) if isinstance(made, Contrastive) else made
-        self._setting, self._name = setting, getattr(self.function, "name", getattr(loss, "__name__", str(loss)))
-        reduction = getattr(self.function, "reduction", None)
+        made = _made(made.loss) if isinstance(made, Contrastive) else made
+        self.loss = made if isinstance(made, keras.losses.Loss) else private_keras.loss_of(made)
+        self._setting = setting
+        reduction = self.loss.reduction
         if reduction not in _MEANS:
             raise UsageError(
-                f"{setting} is a {type(self.function).__name__} with reduction = '{reduction}': its size would depend "
+                f"{setting} is a {type(self.loss).__name__} with reduction = '{reduction}': its size would depend "
                 f"on the batch; leave the reduction out, and scale the learning rate instead"
             )
         self.divides_by_weights = reduction == "mean_with_sample_weight"
@@ -70,16 +72,12 @@ class KerasLoss:
         Raises:
           UsageError: the loss returns one number for the whole batch.
         """
-        if isinstance(self.function, keras.losses.Loss):
-            dtype = self.function.dtype
-            found = self.function.call(tf.cast(targets, dtype), tf.cast(outputs, dtype))
-        else:
-            found = self.function(targets, outputs)
+        found = self.loss.call(tf.cast(targets, self.loss.dtype), tf.cast(outputs, self.loss.dtype))
         masks = [each for each in (mask, private_keras.mask_of(found)) if each is not None]
         if found.shape.rank == 0:
             raise UsageError(
-                f"{self._setting}: '{self._name}' returns one number for a whole batch, which would depend on how the "
-                f"batch is cut: it must return one per example (Dice and Tversky do, with axis = the image's axes)"
+                f"{self._setting}: '{self.loss.name}' returns one number for a whole batch, which would depend on how "
+                f"the batch is cut: it must return one per example (Dice and Tversky do, with axis = the image's axes)"
             )
         values = tf.cast(tf.reshape(found, (tf.shape(found)[0], -1)), tf.float32)
         kept = tf.ones_like(values)

@@ -75,7 +75,7 @@ class MultiOutput:
             names = ", ".join(found) if isinstance(found, Mapping) else type(found).__name__
             raise UsageError(f"MultiOutput.heads are {', '.join(self._heads)}; the model puts out {names}")
         for name, head in self._heads.items():
-            targets.require_fit(head.target, fields[head.target], found[name].shape, head.loss.function)
+            targets.require_fit(head.target, fields[head.target], found[name].shape, head.loss.loss)
         objective = Objective("loss", self.model.trainable_variables, self._make_optimizer())
         compares = any(head.loss.is_contrastive for head in self._heads.values())
         return Parts([objective], {"model": self.model}, compares_examples=compares)

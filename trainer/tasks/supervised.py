@@ -91,7 +91,7 @@ class Supervised:
         output = self.model(self._input(example), training=False)  # builds what is not built yet
         if not isinstance(output, tf.Tensor):
             raise UsageError("Supervised takes a model with one output tensor; write a task for several")
-        targets.require_fit(self._y, fields[self._y], output.shape, self._loss.function)
+        targets.require_fit(self._y, fields[self._y], output.shape, self._loss.loss)
         objective = Objective("loss", self.model.trainable_variables, self._make_optimizer())
         return Parts([objective], {"model": self.model}, compares_examples=self._loss.is_contrastive)
 

@@ -1,12 +1,12 @@
 """Targets beside a model's output: whether they fit, where Keras would train on nonsense; and metrics of the two."""
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
+from trainer.base import private_keras
 from trainer.base.errors import UsageError
 from trainer.data.source import Field
 
@@ -18,19 +18,19 @@ _ELEMENTWISE = (
 ).split()
 
 
-def require_fit(name: str, target: Field, output: tf.TensorShape, loss: Callable[..., Any]) -> None:
+def require_fit(name: str, target: Field, output: tf.TensorShape, loss: keras.losses.Loss) -> None:
     """Raises UsageError unless a loss can compare a target with an output of this shape.
 
     Args:
       name: of the target's field.
       target: the field.
       output: shape of the model's output, with a batch dimension.
-      loss: a keras.losses.Loss, or a function (y_true, y_pred); of unknown losses nothing is checked.
+      loss: of losses that are not Keras's own nothing is checked.
     """
-    sparse = _is_sparse(loss)
+    sparse = _is(loss, ["SparseCategoricalCrossentropy"])
     if sparse:
         _require_classes(name, target, output[-1], getattr(loss, "ignore_class", None))
-    if sparse or type(loss).__name__ in _ELEMENTWISE:  # of other losses it is not known what they compare
+    if sparse or _is(loss, _ELEMENTWISE):  # of other losses it is not known what they compare
         _require_shape(name, target, list(output[1:]), list(output[1:-1]) if sparse else list(output[1:]))
 
 
@@ -60,9 +60,10 @@ def update(metric: keras.metrics.Metric, target: tf.Tensor, output: tf.Tensor, w
     metric.update_state(target, output, sample_weight=weight)
 
 
-def _is_sparse(loss: Callable[..., Any]) -> bool:
-    of_class = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
-    return of_class or inspect.unwrap(loss) is keras.losses.sparse_categorical_crossentropy
+def _is(loss: keras.losses.Loss, names: Sequence[str]) -> bool:
+    """Whether it is of one of these classes, or made of the function that one of them is made of."""
+    function, *own = map(private_keras.function_of, [loss, *(getattr(keras.losses, name)() for name in names)])
+    return function is not None and inspect.unwrap(function) in [inspect.unwrap(each) for each in own if each]
 
 
 def _require_classes(name: str, target: Field, classes: int, ignored: int | None) -> None:
