@@ -165,6 +165,20 @@ def kernels(model):
     return [float(np.ravel(layer.kernel)[0]) for layer in model.layers]
 
 
+def test_places_in_a_file_of_weights_are_trusted_if_as_many_were_counted(tmp_path):
+    """'layers/dense_3' is the fourth Dense layer, whichever that is."""
+    path = tmp_path / "model.weights.h5"
+    counted().save_weights(path)
+    model = counted(outputs=7)
+    assert start(path, model, pattern=r"dense(_[12])?/") == f"6 of 8 weights taken from {path}"
+    model = counted(extra=1)
+    with pytest.raises(UsageError, match="'layers/dense/vars/0' is a name that Keras counted.*WarmStart.pattern"):
+        start(path, model)
+    renamed = {"^layers/dense_2/": "layers/dense_4/"}
+    assert start(path, model, rename=renamed, pattern="dense_4/") == f"2 of 10 weights taken from {path}"
+    assert kernels(model) == [1, 2, 3, 4, 3]
+
+
 @pytest.mark.parametrize("file", ["model.keras", "model.h5"])
 @pytest.mark.parametrize("before, after", [(0, 1), (1, 0), (0, 0)])
 def test_layers_that_keras_counted_are_matched_by_their_places(tmp_path, file, before, after):

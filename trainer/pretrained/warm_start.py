@@ -43,7 +43,8 @@ class WarmStart:
 
     Names that Keras makes by counting ('dense_1') depend on what was made before, and are not trusted. Weights of such
     layers are matched by their places, if a whole model in a file has the same layers in the same order; by name, if
-    the weights there and here have all the same names; or as `rename` says.
+    the weights there and here have all the same names; or as `rename` says. In a file of weights each name is counted
+    within its model, and trusted if as many were counted there as here.
 
     Args:
       path: a run directory; a whole model (.keras, .h5, .hdf5); a file of weights (.weights.h5; torch's .pth, .pt).
@@ -117,13 +118,13 @@ class WarmStart:
         }
         matched = {name: there[other] for name, other in within.items() if other}
         if path.name.endswith(".weights.h5"):
-            return matched  # Keras writes each layer's place into its name
-        counted = {layer.name for layer in private_keras.sublayers(model) if private_keras.has_counted_name(layer)}
-        doubtful = [
-            name
-            for name in own
-            if counted & set(name.removeprefix(f"{model.name}/").split("/")) and within[name] not in renamed
-        ]
+            here, theirs = _counted(own), _counted(there)
+            unequal = {group for group, parts in here.items() if parts != theirs.get(group)}
+            doubtful = [name for name in own if any(group in unequal for group, _ in _parts(name))]
+        else:
+            counted = {layer.name for layer in private_keras.sublayers(model) if private_keras.has_counted_name(layer)}
+            doubtful = [name for name in own if counted & set(name.removeprefix(f"{model.name}/").split("/"))]
+        doubtful = [name for name in doubtful if within[name] not in renamed]
         if found.network is not None and _layout(found.network) == _layout(model):
             places = dict(zip(own, (np.asarray(v) for v in _weights(found.network)), strict=True))
             return matched | {name: places[name] for name in doubtful}
@@ -191,6 +192,21 @@ def _layout(model: keras.Model) -> list[tuple[str, tuple[tuple[int, ...], ...]]]
     """Class and shapes of weights of each layer that has weights of its own, in order."""
     leaves = private_keras.leaf_layers([model])
     return [(type(layer).__name__, tuple(tuple(v.shape) for v in layer.weights)) for layer in leaves if layer.weights]
+
+
+def _parts(name: str) -> list[tuple[tuple[str, str], str]]:
+    """The parts of a weight's name, each after its group: what is before it, and what it is without its number."""
+    parts = name.split("/")
+    return [(("/".join(parts[:i]), re.sub(r"_\d+$", "", part)), part) for i, part in enumerate(parts)]
+
+
+def _counted(names: Iterable[str]) -> dict[tuple[str, str], set[str]]:
+    """The parts of names that were counted, by their groups: the first of such a group has no number."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for name in names:
+        for group, part in _parts(name):
+            found.setdefault(group, set()).add(part)
+    return {group: parts for group, parts in found.items() if group[1] in parts}
 
 
 def _of_run(path: Path, model: str) -> dict[str, np.ndarray]:
