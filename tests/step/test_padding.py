@@ -21,15 +21,29 @@ DATA = {"x": RANDOM.normal(size=(N, 3)).astype(np.float32), "y": np.arange(N) % 
 
 
 class Penalty(layers.Layer):
-    """Adds a loss of what goes through it: the batch's mean, one number per example, or a sum over the batch."""
+    """Adds a loss: of what goes through it, its weights, or both."""
 
     def __init__(self, kind):
         super().__init__()
-        self.kind = kind
+        self.kind, self.drop = kind, layers.Dropout(0.5)
+
+    def build(self, shape):
+        self.scale = self.add_weight((3,), "ones")
 
     def call(self, x):
-        each = tf.reduce_mean(x**2, axis=-1)
-        self.add_loss(0.5 * {"mean": tf.reduce_mean(each), "each": each, "sum": tf.reduce_sum(each)}[self.kind])
+        each, weights = tf.reduce_mean(x**2, axis=-1), self.scale**2
+        found = {
+            "mean": lambda: tf.reduce_mean(each),
+            "each": lambda: each,
+            "features": lambda: x**2 / 6,
+            "weights": lambda: weights,
+            "sum": lambda: tf.reduce_sum(each),
+            "sum and weights": lambda: tf.reduce_sum(each) + tf.reduce_sum(weights),
+            "norm": lambda: tf.norm(x),
+            "by feature": lambda: tf.reduce_sum(x**2, axis=0),
+            "sum after dropout": lambda: tf.reduce_sum(self.drop(x) ** 2),
+        }
+        self.add_loss(0.5 * found[self.kind]())
         return x
 
 
@@ -48,7 +62,8 @@ def plain(model, kind):
     logits = model.layers[-1](hidden)
     each = tf.reduce_mean(hidden**2, axis=-1)
     added = {
-        "mean": 0.5 * tf.reduce_mean(each), "each": 0.5 * tf.reduce_sum(each),
+        "mean": 0.5 * tf.reduce_mean(each), "each": 0.5 * tf.reduce_sum(each), "features": 0.5 * tf.reduce_sum(each),
+        "weights": 0.5 * tf.reduce_sum(model.layers[1].scale.value ** 2) if kind == "weights" else 0.0,
         "activity": 0.3 * tf.reduce_sum(hidden**2) / N,
     }[kind]  # fmt: skip
     crossentropy = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
@@ -56,7 +71,7 @@ def plain(model, kind):
 
 
 @pytest.mark.parametrize("shards, batch_size", [(3, 12), pytest.param(4, 16, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", ["mean", "each", "activity"])
+@pytest.mark.parametrize("kind", ["mean", "each", "features", "weights", "activity"])
 def test_a_step_is_kerass_own(new_step, kind, shards, batch_size):
     task = examples.classifier(lambda: network(kind))
     loop, source = new_step(task, DATA, batch_size=batch_size, shards=shards, shuffle=False, xla=None)
@@ -64,7 +79,8 @@ def test_a_step_is_kerass_own(new_step, kind, shards, batch_size):
     with tf.GradientTape() as tape:
         expected = plain(task.model, kind)
     before = [v.numpy() for v in task.model.trainable_variables]
-    gradients = tape.gradient(expected, [v.value for v in task.model.trainable_variables])
+    weights = [v.value for v in task.model.trainable_variables]
+    gradients = tape.gradient(expected, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     loop.train(source.open(0).take(1))
     total, count = loop.read().losses["loss"]
     assert total / count == pytest.approx(float(expected), rel=1e-5) and not loop.xla
@@ -73,7 +89,7 @@ def test_a_step_is_kerass_own(new_step, kind, shards, batch_size):
 
 
 @pytest.mark.parametrize("batch_size", [8, pytest.param(3, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", ["mean", "each", "activity"])
+@pytest.mark.parametrize("kind", ["mean", "each", "features", "weights", "activity"])
 def test_an_evaluation_is_kerass_own(new_step, kind, batch_size):
     task = examples.classifier(lambda: network(kind))
     new_step(task, DATA)
@@ -85,10 +101,11 @@ def test_an_evaluation_is_kerass_own(new_step, kind, batch_size):
     assert found["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_sum_over_the_batch_is_refused(new_step):
-    loop, source = new_step(examples.classifier(lambda: network("sum")), DATA)
+@pytest.mark.parametrize("kind", ["sum", "sum and weights", "norm", "by feature", "sum after dropout"])
+def test_what_is_no_mean_over_the_batch_is_refused(new_step, kind):
+    loop, source = new_step(examples.classifier(lambda: network(kind)), DATA)
     with pytest.raises(
-        UsageError, match="'penalty' adds a loss that is summed over a batch: pass one number per example"
+        UsageError, match="'penalty' adds a loss that changes with the number of copies.*pass one number per example"
     ):
         try_step(loop.train_step, source.source)
 

@@ -54,6 +54,11 @@ class LayerState:
         """Whether it is the state of a random generator; `seed` sets that anew, so no checkpoint has to hold it."""
         return id(variable) in self._seed_ids
 
+    @property
+    def is_random(self) -> bool:
+        """Whether layers draw random numbers."""
+        return bool(self._seeds)
+
     def seed(self, step: tf.Tensor, shard: tf.Tensor) -> None:
         """Makes the layers' next random numbers a function of the step and the shard, integers [] each."""
         for i, seed in enumerate(self._seeds):

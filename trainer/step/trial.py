@@ -1,5 +1,7 @@
 """Tries a step on one example, so that what cannot work is found before anything is written. Changes nothing."""
 
+import math
+
 import tensorflow as tf
 
 from trainer.base import private_keras
@@ -61,7 +63,8 @@ def try_step(train_step: TrainStep, source: Source) -> None:
                     f"'{variable.path}' grows by {of_few} with a batch of two examples and by {of_many} with four, "
                     f"which would depend on how a batch is cut: count batches and not examples"
                 )
-        _require_means(losses_of_few, losses_of_many)
+        if not state.parts.compares_examples:
+            _require_means(losses_of_few, losses_of_many, random=state.layers.is_random)
         train_step.drops_padding |= bool(losses_of_few)
         if train_step.drops_padding and train_step.arithmetic.xla:
             what = (
@@ -74,6 +77,10 @@ def try_step(train_step: TrainStep, source: Source) -> None:
                 f"size: set it to None or False"
             )
         train_step.strategy.run(infer, args=(few,))
+        losses_of_few = _added(train_step)
+        train_step.strategy.run(infer, args=(many,))
+        if not state.parts.compares_examples:
+            _require_means(losses_of_few, _added(train_step), random=False)
         for name, metric in state.metrics.items():
             scalar(name, metric.result())
     finally:
@@ -93,14 +100,29 @@ def _added(train_step: TrainStep) -> list[tuple[str, tf.Tensor]]:
     return [(layer.name, tf.convert_to_tensor(loss)) for layer, loss in found]
 
 
-def _require_means(of_few: list[tuple[str, tf.Tensor]], of_many: list[tuple[str, tf.Tensor]]) -> None:
-    """Raises UsageError for a scalar that doubles with twice as many copies of an example: it is no mean."""
+def _require_means(of_few: list[tuple[str, tf.Tensor]], of_many: list[tuple[str, tf.Tensor]], random: bool) -> None:
+    """Raises UsageError for a loss that is neither one per example nor a mean over a batch.
+
+    A mean does not change with the number of copies of an example.
+
+    Args:
+      of_few, of_many: the losses of a batch of copies, and of one of twice as many.
+      random: whether layers draw random numbers, so that only a loss that doubles can be told.
+    """
     for (name, once), (_, twice) in zip(of_few, of_many, strict=False):
-        if once.shape.rank == 0 and once != 0 and abs(float(twice) / float(once) - 2) < _TOLERANCE:
+        if once.shape.rank and twice.shape[0] == 2 * once.shape[0]:
+            continue
+        before, after = (float(tf.reduce_sum(tf.cast(loss, tf.float32))) for loss in (once, twice))
+        if _near(after, 2 * before) if random and before else not _near(after, before):
             raise UsageError(
-                f"the layer '{name}' adds a loss that is summed over a batch: pass one number per example to add_loss, "
-                f"which are summed over the global batch, or their mean"
+                f"the layer '{name}' adds a loss that changes with the number of copies of an example in a batch, so "
+                f"it is no mean: pass one number per example to add_loss, which are summed over the global batch, or "
+                f"their mean"
             )
+
+
+def _near(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=1e-9)
 
 
 def _apply(train_step: TrainStep) -> None:

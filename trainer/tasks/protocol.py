@@ -35,24 +35,36 @@ class Loss(NamedTuple):
 def penalties(batch: Batch, *models: keras.Model) -> tf.Tensor | float:
     """What layers add to the loss, float32 [], for Loss.shared: regularisation, and what they pass to `add_loss`.
 
-    As in Keras, one number per example is summed over the global batch; a scalar must be a mean over the batch. Exact
-    where every example counts alike (Loss.counts).
+    As in Keras, all numbers of a loss are added up. If its first dimension is that of the batch, they are one number or
+    more per example, and the sum is over the global batch; what belongs to no example, such as a scalar, must be a mean
+    over the batch. Exact where every example counts alike (Loss.counts).
 
     Args:
       batch: that the models were called with before this.
     """
     found = [tf.cast(loss, tf.float32) for model in models for loss in model.losses]
-    if not found:
-        return 0.0
-    return tf.add_n([loss if loss.shape.rank == 0 else _summed(loss, batch) for loss in found])
+    return tf.add_n([_penalty(loss, batch) for loss in found]) if found else 0.0
 
 
-def _summed(loss: tf.Tensor, batch: Batch) -> tf.Tensor:
-    """One number per example, summed; so that this is still the sum when it is weighted by a shard's share."""
+def _penalty(loss: tf.Tensor, batch: Batch) -> tf.Tensor:
+    if not _is_of_examples(loss, batch["valid"]):
+        return tf.reduce_sum(loss)
+    # Such that it is still the sum when it is weighted by a shard's share.
     valid = batch["valid"]
     each = tf.reduce_sum(tf.reshape(loss, (tf.shape(valid)[0], -1)), axis=1)
     share = tf.reduce_sum(valid) / batch["global_valid"][0]
     return tf.math.divide_no_nan(tf.reduce_sum(each * valid), share)
+
+
+def _is_of_examples(loss: tf.Tensor, valid: tf.Tensor) -> bool:
+    """Whether a loss has numbers per example, and is not of weights alone, say.
+
+    In a graph the size of a batch without padding is not known, and neither is that of what is made of its examples.
+    """
+    if loss.shape.rank == 0:
+        return False
+    size, examples = loss.shape[0], valid.shape[0]
+    return size is None or (examples is not None and size % examples == 0)
 
 
 class Objective(NamedTuple):
