@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from trainer.data.image_decoding import decoded
 
@@ -53,6 +53,9 @@ def packed(depth):
     return [np.packbits(np.unpackbits(row[:, None], axis=1)[:, -depth:]).tobytes() for row in levels]
 
 
+LONG_TEXT = PngImagePlugin.PngInfo()
+LONG_TEXT.add_itxt("XML:com.adobe.xmp", "x" * 6000)
+
 FILES = {
     "png-grey": saved(LUMA, "PNG"),
     "png-grey-1": saved(COLOUR.convert("1"), "PNG"),
@@ -65,6 +68,7 @@ FILES = {
     "png-colour-alpha": saved(ALPHA, "PNG"),
     "png-colour-alpha-16": raw_png(16, 6, [(row.astype(">u2") * 257).astype(">u2").tobytes() for row in RGBA]),
     "png-colour-one-transparent": saved(COLOUR, "PNG", transparency=(0, 0, 0)),
+    "png-one-transparent-after-a-long-text": saved(COLOUR, "PNG", transparency=(0, 0, 0), pnginfo=LONG_TEXT),
     **{f"png-palette-{n}": saved(COLOUR.quantize(n), "PNG") for n in (2, 4, 16, 256)},
     "png-palette-transparent": saved(PALETTE, "PNG", transparency=3),
     "gif": saved(COLOUR, "GIF"),
@@ -86,6 +90,7 @@ FILES = {
     "jpeg": saved(COLOUR, "JPEG", quality=95),
     "jpeg-grey": saved(LUMA, "JPEG", quality=95),
     "jpeg-progressive": saved(COLOUR, "JPEG", progressive=True, quality=95),
+    "jpeg-dithered": saved(COLOUR.convert("1").convert("L"), "JPEG", quality=100),
     "jpeg-cmyk": saved(COLOUR.convert("CMYK"), "JPEG", quality=95),
 }
 
@@ -102,8 +107,8 @@ def pixels(encoded, channels=3):
 @pytest.mark.parametrize("name", FILES)
 def test_a_format_is_read_as_pillow_reads_it(name):
     expected = as_pillow_sees(FILES[name]).astype(int)
-    # JPEG's decoders round differently; blending rounds.
-    assert np.abs(pixels(FILES[name]) - expected).max() <= (10 if name.startswith("jpeg") else 1)
+    # Blending rounds, and so does the conversion of CMYK.
+    assert np.abs(pixels(FILES[name]) - expected).max() <= (2 if name == "jpeg-cmyk" else 1)
     assert len(np.unique(expected)) > 1
 
 

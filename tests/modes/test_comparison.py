@@ -15,7 +15,11 @@ def draws(loss, rows, noise, count=None):
     rng, found = np.random.default_rng(len(rows)), loss(np.asarray(rows))
     noises = (noise * rng.normal() for _ in range(DRAWS))
     count = float(count or len(rows))
-    return {"loss": [((found.sum() / count) + each, count, found[: len(rows) // 2].sum() + each) for each in noises]}
+    shown = [(0.0, 0.0, 0.0)] * DRAWS  # of what no example of the batch has
+    return {
+        "loss": [((found.sum() / count) + each, count, found[: len(rows) // 2].sum() + each) for each in noises],
+        "shown": shown,
+    }
 
 
 def verdict(tmp_path, loss, compares=False, padded=None, noise=0.0):

@@ -175,6 +175,20 @@ def test_class_weights_of_labels_in_a_column(new_step):
         new_step(examples.classifier(dense, weight="x"), data)
 
 
+def test_class_weights_of_labels_between_classes_are_kerass_own(new_step):
+    """Smoothed labels: the weight is that of the nearest class."""
+    data = {"x": vectors()["x"], "y": np.linspace(0, 1, 10).astype(np.float32)}
+    weights, loss = {0: 1.0, 1: 5.0}, keras.losses.BinaryCrossentropy(from_logits=True)
+    task = Supervised(lambda: dense(1), loss, SGD, class_weight=weights)
+    loop, source = new_step(task, data, batch_size=16, shards=4)
+    before = task.model.get_weights()
+    total, count = first_loss(loop, source)
+    task.model.set_weights(before)
+    task.model.compile(keras.optimizers.SGD(0.0), loss)
+    expected = task.model.fit(data["x"], data["y"][:, None], batch_size=10, class_weight=weights, verbose=0)
+    assert total / count == pytest.approx(expected.history["loss"][0], rel=1e-5)
+
+
 def test_a_weight_of_a_class_that_no_label_has_is_refused(new_step):
     with pytest.raises(UsageError, match="class_weight has a weight for class 4, but labels 'y' run from 0 to 3"):
         new_step(examples.classifier(dense, class_weight={0: 2.0, 4: 2.0}), vectors())

@@ -18,8 +18,7 @@ _ORIENTATION = re.compile(
 )
 _UPRIGHT, _ANIMATED_WEBP = np.int64(1), np.int64(0)
 # A PNG without a palette in which one colour stands for transparent pixels; palettes TensorFlow reads right. The chunk
-# comes before the pixels. \\C is any byte.
-_PNG_BYTES = 4096
+# comes before the pixels, but after any amount of profiles and texts. \C is any byte.
 _TRANSPARENT_PNG = r"\C{25}[\x00\x02]\C*tRNS\C*"
 _PILLOW_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 
@@ -43,7 +42,7 @@ def upright(encoded: tf.Tensor) -> tf.Tensor:
     first = tf.strings.substr(encoded, 0, 2)
     looked_at = tf.reduce_any(first == [b"\xff\xd8", b"RI"])
     half_read = tf.reduce_any(first == [b"BM", b"GI"]) | (
-        (first == b"\x89P") & tf.strings.regex_full_match(tf.strings.substr(encoded, 0, _PNG_BYTES), _TRANSPARENT_PNG)
+        (first == b"\x89P") & tf.strings.regex_full_match(encoded, _TRANSPARENT_PNG)
     )
     return tf.case(
         [(looked_at, lambda: _turned(encoded)), (half_read, lambda: _by_pillow(encoded))],
@@ -92,7 +91,12 @@ def _turned(encoded: tf.Tensor) -> tf.Tensor:
     # TensorFlow's decoder may write out of bounds for a truncated animation.
     still = tf.raw_ops.Assert(condition=held != _ANIMATED_WEBP, data=["an animated WebP is not read"])
     with tf.control_dependencies([still]):
-        image = _stored(encoded)
+        image = tf.cond(
+            tf.strings.substr(encoded, 0, 2) == b"\xff\xd8",
+            # Not the fast transform, which is off by up to the whole range where pixels differ much.
+            lambda: tf.io.decode_jpeg(encoded, channels=0, dct_method="INTEGER_ACCURATE"),
+            lambda: _stored(encoded),
+        )
     image = tf.cond(held >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
     image = tf.cond(held // 2 % 2 == 1, lambda: image[:, ::-1], lambda: image)
     return tf.cond((held - 1) // 2 % 2 == 1, lambda: image[::-1], lambda: image)

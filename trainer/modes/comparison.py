@@ -91,6 +91,7 @@ def _halved(repeated: Mapping[str, _Draws]) -> bool:
     """Whether a mean loss halves with every example twice: then the task divides by the batch size itself."""
     return any(
         _near(mean, 2 * other, abs(mean), error + 4 * other_error)
+        and not _near(mean, other, abs(mean), error + other_error)
         for (mean, error), (other, other_error) in (
             (_mean(repeated["once"][name]), _mean(repeated["twice"][name])) for name in repeated["once"]
         )
@@ -117,7 +118,8 @@ def _compare_repeated(quantity: str, once: _Draws, again: _Draws, times: float) 
             difference, size = abs(other - mean), abs(mean)
             yield difference / size if size else difference, name, _near(mean, other, size, error + other_error)
             count, other_count = once[name][0][1], again[name][0][1]
-            wrong = abs(other_count - times * count) / (times * count)
+            expected = times * count
+            wrong = abs(other_count - expected) / (expected or 1.0)  # a shard may have none of what is counted
             yield wrong, f"the count of {name}", wrong <= _TOLERANCE
 
     relative, name, agrees = max(measured(), key=lambda found: (not found[2], found[0]))

@@ -46,7 +46,7 @@ class DryRun:
             for o in self._state.parts.objectives
             for path, g in zip(by_path(active(o)), means[o.name], strict=True)
         }
-        losses = {name: (total / sums.counts[name]).numpy() for name, total in sums.losses.items()}
+        losses = {name: tf.math.divide_no_nan(total, sums.counts[name]).numpy() for name, total in sums.losses.items()}
         changes = zip(
             by_path(self._state.layers.statistics), self._state.layers.mean(sums.statistics, sums.shards), strict=True
         )
@@ -75,7 +75,7 @@ class DryRun:
         return {
             name: tf.stack(
                 [
-                    tf.reduce_sum(loss.values) / counts[name] + loss.shared,
+                    tf.math.divide_no_nan(tf.reduce_sum(loss.values), counts[name]) + loss.shared,
                     counts[name],
                     tf.reduce_sum(loss.values[:half]) + loss.shared,
                 ]

@@ -9,8 +9,9 @@ import tensorflow as tf
 from trainer.base import private_keras
 from trainer.base.errors import UsageError
 from trainer.data.source import Field
-from trainer.tasks import targets
+from trainer.tasks import masked, targets
 from trainer.tasks.keras_loss import KerasLoss
+from trainer.tasks.masked import Masked
 from trainer.tasks.protocol import Batch, Loss, Objective, Parts, penalties
 
 
@@ -80,9 +81,9 @@ class MultiOutput:
         compares = any(head.loss.is_contrastive for head in self._heads.values())
         return Parts([objective], {"model": self.model}, compares_examples=compares)
 
-    def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], Mapping[str, tf.Tensor]]:
+    def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], Mapping[str, tf.Tensor | Masked]]:
         outputs = self.model({name: batch[name] for name in self._inputs}, training=True)
-        return self._sum(batch, outputs), outputs
+        return self._sum(batch, outputs), {name: masked.kept(output) for name, output in outputs.items()}
 
     def _sum(self, batch: Batch, outputs: Mapping[str, tf.Tensor]) -> Mapping[str, Loss]:
         """'loss', and 'OUTPUT/loss', unweighted, to be shown."""
@@ -111,8 +112,9 @@ class MultiOutput:
         return found
 
     def update(
-        self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: Mapping[str, tf.Tensor]
+        self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: Mapping[str, tf.Tensor | Masked]
     ) -> None:
         for name, head in self._heads.items():
+            plain, weight = masked.weighted(outputs[name], batch["valid"])
             for each in self._names[name]:
-                targets.update(metrics[f"{name}/{each}"], batch[head.target], outputs[name], batch["valid"])
+                targets.update(metrics[f"{name}/{each}"], batch[head.target], plain, weight)

@@ -6,7 +6,7 @@ multi_output.py's; two objectives need a task of their own.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -14,25 +14,10 @@ import tensorflow as tf
 from trainer.base import private_keras
 from trainer.base.errors import UsageError
 from trainer.data.source import Field
-from trainer.tasks import targets
+from trainer.tasks import masked, targets
 from trainer.tasks.keras_loss import KerasLoss
+from trainer.tasks.masked import Masked
 from trainer.tasks.protocol import Batch, Loss, Objective, Parts, penalties
-
-
-class _Masked(NamedTuple):
-    """Outputs and their mask, which Keras keeps as an attribute that the outputs of a tf.function lose."""
-
-    outputs: tf.Tensor
-    mask: tf.Tensor
-
-
-def _masked(outputs: tf.Tensor) -> tf.Tensor | _Masked:
-    mask = private_keras.mask_of(outputs)
-    return outputs if mask is None else _Masked(outputs, mask)
-
-
-def _unmasked(outputs: tf.Tensor | _Masked) -> tuple[tf.Tensor, tf.Tensor | None]:
-    return outputs if isinstance(outputs, _Masked) else (outputs, private_keras.mask_of(outputs))
 
 
 class Supervised:
@@ -122,7 +107,9 @@ class Supervised:
         weight = 1.0
         if self._class_weight:
             classes, weights = list(self._class_weight), list(self._class_weight.values())
-            match = tf.cast(tf.reshape(batch[self._y], (-1, 1)), tf.int64) == tf.constant(classes, tf.int64)
+            labels = tf.reshape(batch[self._y], (-1, 1))
+            labels = tf.round(labels) if labels.dtype.is_floating else labels  # as Keras does
+            match = tf.cast(labels, tf.int64) == tf.constant(classes, tf.int64)
             found = tf.reduce_any(match, axis=1)
             weight = tf.where(found, tf.reduce_sum(tf.where(match, tf.constant(weights, tf.float32), 0.0), axis=1), 1.0)
         return weight
@@ -137,9 +124,9 @@ class Supervised:
         counts *= weight if self._loss.divides_by_weights else valid
         return {"loss": Loss(values, counts, penalties(batch, self.model))}
 
-    def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], tf.Tensor | _Masked]:
+    def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], tf.Tensor | Masked]:
         outputs = self.model(self._input(batch), training=True)
-        return self._additive(batch, outputs, self._class_weights(batch)), _masked(outputs)
+        return self._additive(batch, outputs, self._class_weights(batch)), masked.kept(outputs)
 
     def outputs(self, batch: Batch) -> tf.Tensor:
         return self.model(self._input(batch), training=False)
@@ -153,10 +140,7 @@ class Supervised:
         self._names = self._names or targets.named(made, "Supervised.metrics")
         return dict(zip(self._names, made, strict=True))
 
-    def update(self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: tf.Tensor | _Masked) -> None:
-        weight = batch["valid"]
-        outputs, mask = _unmasked(outputs)
-        if mask is not None:
-            weight = tf.cast(mask, tf.float32) * weight[:, None]
+    def update(self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: tf.Tensor | Masked) -> None:
+        plain, weight = masked.weighted(outputs, batch["valid"])
         for metric in metrics.values():
-            targets.update(metric, batch[self._y], outputs, weight)
+            targets.update(metric, batch[self._y], plain, weight)
