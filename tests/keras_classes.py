@@ -20,6 +20,7 @@ import test_keras_losses as of_losses
 import test_keras_metrics as of_metrics
 import test_keras_optimizers as of_optimizers
 
+from trainer.data.pipeline import Layout
 from trainer.data.sources.arrays import Arrays
 from trainer.distributed import strategies
 from trainer.distributed.collective_wait import CollectiveWait
@@ -107,9 +108,10 @@ def metrics(strategy, wanted):
     table = wanted(of_metrics.OF_TWO)
     for name, (target, output, _) in table.items():
         data |= {f"{name}_x": np.asarray(output), f"{name}_y": np.asarray(target)}
+    replicas = strategy.num_replicas_in_sync
     sources, wait = {"test": Arrays(data)}, CollectiveWait(strategies.local_replicas(strategy))
     with strategy.scope():
-        evaluator = Evaluator(strategy, Metrics(table), NoAverage(), sources, 8, wait)
+        evaluator = Evaluator(strategy, Metrics(table), NoAverage(), sources, Layout(8, replicas, replicas), wait)
     return evaluator.evaluate("test")
 
 

@@ -124,7 +124,10 @@ def evaluation(strategy, arrays):
         split: Arrays({name: array[:size] for name, array in arrays.items()})
         for split, size in {"test": 1003, "small": 3}.items()
     }
-    evaluator = Evaluator(strategy, loop.state.task, NoAverage(), held_out, 32, loop.train_step.collective_wait)
+    n = strategy.num_replicas_in_sync
+    evaluator = Evaluator(
+        strategy, loop.state.task, NoAverage(), held_out, Layout(32, n, n), loop.train_step.collective_wait
+    )
     first, small, again = (evaluator.evaluate(split) for split in ("test", "small", "test"))
     return {
         **{f"test/{name}": value for name, value in first.items()},

@@ -157,12 +157,15 @@ class _Start:
 def _evaluator(train_step: TrainStep, splits: Splits, ranks: Ranks) -> Evaluator:
     held_out, state = splits.held_out(), train_step.state
     shown = list(held_out.values())[-1] if held_out else splits.train
+    layout = train_step.layout
+    if not state.parts.compares_examples:  # in as few shards as possible
+        layout = layout._replace(shards=layout.replicas)
     return Evaluator(
         train_step.strategy,
         state.task,
         state.average,
         held_out,
-        train_step.layout.batch_size,
+        layout,
         train_step.collective_wait,
         ranks,
         shown,

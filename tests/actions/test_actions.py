@@ -253,8 +253,19 @@ def test_the_best_weights_come_back_at_the_end(run, capsys, last, resumed_after)
             action.restore({name: np.asarray(value) for name, value in before.state().items()})
     assert ended is (last < 100)
     assert run.weights["kernel"].tolist() == [20, 20]
-    assert found.evaluation == {"validation/loss": 1.0, "validation/accuracy": 0.1}
+    assert found.final == {"validation/loss": 1.0, "validation/accuracy": 0.1}
+    assert found.evaluation["validation/loss"] == 2.0, "what others decide by is the newest"
     assert "the weights are those of step 20 again, whose validation/loss of 1 was the best" in capsys.readouterr().out
+
+
+def test_a_run_that_goes_on_after_stopping_early_has_its_patience_anew(run):
+    action = EarlyStopping(run.context, patience=2)
+    told = [
+        action(report(step, evaluation={"validation/loss": loss})) for step, loss in ((10, 1.0), (20, 2.0), (30, 2.0))
+    ]
+    assert told == [False, False, True]
+    told = [action(report(step, evaluation={"validation/loss": 2.0})) for step in (40, 50)]
+    assert told == [False, True]
 
 
 def test_at_the_last_step_the_best_weights_come_back_without_an_evaluation(run):

@@ -15,7 +15,7 @@ def parse(cluster, task):
 
 
 def test_without_it_there_is_no_cluster():
-    assert from_environment({}) is None
+    assert from_environment({}) is None and from_environment({"TF_CONFIG": "{}"}) is None
     assert from_environment({"TF_CONFIG": " "}) is None
 
 

@@ -1,15 +1,19 @@
 """Evaluation and prediction: exact over every example of a split, on any number of devices."""
 
+import itertools
+
 import examples
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.data.pipeline import Layout
 from trainer.data.sources.arrays import Arrays
 from trainer.distributed.collective_wait import CollectiveWait
 from trainer.step.averaging import NoAverage
 from trainer.step.evaluation import Evaluator
+from trainer.tasks.keras_loss import Contrastive
 from trainer.tasks.protocol import Loss
 from trainer.tasks.supervised import Supervised
 
@@ -36,7 +40,7 @@ def evaluator_of(loop, data, batch_size):
     """An evaluator of what a loop trains, on a split called test."""
     state, wait = loop.state, loop.train_step.collective_wait
     sources = {"test": Arrays(data)}
-    return Evaluator(tf.distribute.get_strategy(), state.task, state.average, sources, batch_size, wait)
+    return Evaluator(tf.distribute.get_strategy(), state.task, state.average, sources, Layout(batch_size, 1, 1), wait)
 
 
 @pytest.fixture
@@ -95,7 +99,12 @@ class TwoOutputs:
 def test_a_task_may_put_out_several_things():
     x = np.arange(14, dtype=np.float32).reshape(7, 2)
     evaluator = Evaluator(
-        tf.distribute.get_strategy(), TwoOutputs(), NoAverage(), {"test": Arrays({"x": x})}, 4, CollectiveWait(1)
+        tf.distribute.get_strategy(),
+        TwoOutputs(),
+        NoAverage(),
+        {"test": Arrays({"x": x})},
+        Layout(4, 1, 1),
+        CollectiveWait(1),
     )
     predicted = evaluator.predict(Arrays({"x": x}))
     assert predicted.keys() == {"double", "sum"}
@@ -124,7 +133,7 @@ def test_a_metric_that_is_no_mean_sees_no_padding(size):
     x = np.random.default_rng(0).normal(size=(7, 2)).astype(np.float32)
     source = Arrays({"x": x})
     evaluator = Evaluator(
-        tf.distribute.get_strategy(), Shortened(), NoAverage(), {"test": source}, size, CollectiveWait(1)
+        tf.distribute.get_strategy(), Shortened(), NoAverage(), {"test": source}, Layout(size, 1, 1), CollectiveWait(1)
     )
     predicted, expected = evaluator.predict(source)["double"], keras.metrics.R2Score(num_regressors=2)
     assert predicted.dtype == np.float32 and predicted == pytest.approx(2 * x, rel=1e-2)
@@ -168,3 +177,21 @@ def test_a_loss_of_which_nothing_counts_is_no_number(new_step, digits):
     loop, _ = new_step(Nothing(examples.dense_net, examples.CROSSENTROPY, keras.optimizers.SGD), data)
     evaluator = evaluator_of(loop, data, batch_size=4)
     assert np.isnan(evaluator.evaluate("test")["loss"])
+
+
+@pytest.mark.parametrize("size", [8, 3])
+def test_a_contrastive_loss_compares_within_the_shards_of_training(new_step, digits, size):
+    """On any number of devices, so the shards are the run's; padding is compared with nothing."""
+    near = lambda y_true, y_pred: keras.ops.logsumexp(keras.ops.matmul(y_pred, keras.ops.transpose(y_pred)), axis=1)
+    task = examples.classifier(loss=Contrastive(near), metrics=[])
+    data = {"x": digits[0][:7], "y": digits[1][:7]}
+    loop, _ = new_step(task, data, batch_size=size, shards=2)
+    assert loop.state.parts.compares_examples
+    outputs = task.model(data["x"], training=False).numpy()
+    ends = [0, 4, 7] if size == 8 else [0, 2, 3, 5, 6, 7]
+    expected = np.concatenate([near(None, outputs[first:last]) for first, last in itertools.pairwise(ends)]).mean()
+    evaluator = Evaluator(
+        tf.distribute.get_strategy(), task, NoAverage(), {"test": Arrays(data)}, Layout(size, 2, 1), CollectiveWait(1)
+    )
+    assert evaluator.evaluate("test")["loss"] == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(evaluator.predict(Arrays(data))["output"], outputs, rtol=1e-5)

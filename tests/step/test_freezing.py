@@ -108,3 +108,17 @@ def test_one_pattern_is_one_rule():
 def test_refusals(rule, says):
     with pytest.raises(UsageError, match=says):
         opened([Freeze(**rule)])
+
+
+def test_layers_that_the_model_itself_froze_cannot_be_unfrozen_later(new_step, digits):
+    """Their weights are in no objective, so the run would only say that it trains them."""
+
+    def network():
+        model = examples.conv_net()
+        model.layers[2].trainable = False
+        return model
+
+    data = {"x": digits[0][:8], "y": digits[1][:8]}
+    new_step(examples.classifier(network), data, freezes=[Freeze("conv2d")])
+    with pytest.raises(UsageError, match="Freeze.until = 3: '.*conv2d/kernel' could not be trained from then on"):
+        new_step(examples.classifier(network), data, freezes=[Freeze("conv2d", until=3)])

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import layers
 
 from trainer.base.errors import UsageError
+from trainer.data.pipeline import Layout
 from trainer.data.sources.arrays import Arrays
 from trainer.distributed.collective_wait import CollectiveWait
 from trainer.step.averaging import NoAverage
@@ -94,7 +95,12 @@ def test_an_evaluation_is_kerass_own(new_step, kind, batch_size):
     task = examples.classifier(lambda: network(kind))
     new_step(task, DATA)
     found = Evaluator(
-        tf.distribute.get_strategy(), task, NoAverage(), {"test": Arrays(DATA)}, batch_size, CollectiveWait(1)
+        tf.distribute.get_strategy(),
+        task,
+        NoAverage(),
+        {"test": Arrays(DATA)},
+        Layout(batch_size, 1, 1),
+        CollectiveWait(1),
     ).evaluate("test")
     task.model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     expected = task.model.evaluate(DATA["x"], DATA["y"], batch_size=batch_size, verbose=0)

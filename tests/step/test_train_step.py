@@ -471,16 +471,17 @@ def test_models_of_equal_names_are_averaged_apart(new_step, digits):
 class Annealed(layers.Layer):
     """Divides by 1 + 0.1 n, where n counts its calls in training, by `by` or the number of examples."""
 
-    def __init__(self, by=1):
+    def __init__(self, by=1, dtype_of_n="int32"):
         super().__init__()
-        self.by = by
+        self.by, self.dtype_of_n = by, dtype_of_n
 
     def build(self, shape):
-        self.n = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False, name="n")
+        self.n = self.add_weight(shape=(), dtype=self.dtype_of_n, initializer="zeros", trainable=False, name="n")
 
     def call(self, x, training=False):
         if training:
-            self.n.assign(self.n + (tf.shape(x)[0] if self.by is None else self.by))
+            added = tf.shape(x)[0] if self.by is None else self.by
+            self.n.assign(self.n + tf.cast(added, self.dtype_of_n))
         return x / (1.0 + 0.1 * tf.cast(self.n, x.dtype))
 
 
@@ -494,10 +495,40 @@ def test_a_layer_counts_once_per_step(new_step, digits, shards):
     assert [v.numpy() for name, v in named_variables(loop.state).items() if name.endswith("/n")] == [9]
 
 
-def test_a_layer_that_counts_examples_is_refused(new_step, digits):
-    model = lambda: keras.Sequential([layers.Rescaling(1 / 255), layers.Flatten(), Annealed(None), layers.Dense(10)])
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_layer_that_counts_examples_is_refused(new_step, digits, dtype, dropout):
+    model = lambda: keras.Sequential([
+        layers.Rescaling(1 / 255), layers.Flatten(), layers.Dropout(dropout), Annealed(None, dtype), layers.Dense(10)
+    ])  # fmt: skip
     loop, source = new_step(examples.classifier(model), {"x": digits[0][:8], "y": digits[1][:8]})
-    with pytest.raises(UsageError, match="annealed.*/n' grows by 2 with a batch of two examples and by 4"):
+    with pytest.raises(UsageError, match="annealed.*/n' changes by 2 with a batch of two examples and by 4"):
+        try_step(loop.train_step, source.source)
+
+
+def test_weights_that_no_gradient_reaches_stay_as_they_are(new_step, digits):
+    """As in Keras: weight decay would shrink them."""
+
+    class Idle(layers.Layer):
+        def build(self, shape):
+            self.idle = self.add_weight(shape=(3,), initializer="ones", name="idle")
+
+        def call(self, x):
+            return x
+
+    model = lambda: keras.Sequential([layers.Flatten(), Idle(name="layer"), layers.Dense(10)])
+    task = examples.classifier(model, lambda: optimizers.AdamW(0.01, weight_decay=0.5))
+    loop, source = new_step(task, {"x": digits[0][:64] / 255, "y": digits[1][:64]})
+    try_step(loop.train_step, source.source)
+    assert [path.split("/")[-2:] for path in loop.state.unreached] == [["layer", "idle"]]
+    loop.train(source.open(0).take(2))
+    assert task.model.layers[1].idle.numpy().tolist() == [1, 1, 1]
+
+
+def test_a_loss_that_depends_on_no_weight_is_refused(new_step, digits):
+    constant = lambda y_true, y_pred: keras.ops.ones_like(y_true)
+    loop, source = new_step(examples.classifier(loss=constant), {"x": digits[0][:8], "y": digits[1][:8]})
+    with pytest.raises(UsageError, match="the loss of the objective 'loss' depends on none of its weights"):
         try_step(loop.train_step, source.source)
 
 

@@ -51,7 +51,7 @@ OF_TWO = {
     "Poisson": (NUMBERS, NEAR, {}),
     "Precision": (BINARY, PROBABILITY, {}),
     "PrecisionAtRecall": (BINARY, PROBABILITY, {"recall": 0.5}),
-    "R2Score": (NUMBERS, NEAR, {"num_regressors": 2}),
+    "R2Score": (NUMBERS, NEAR, {}),  # num_regressors is refused, see tests/step/test_own_metrics.py
     "Recall": (BINARY, PROBABILITY, {}),
     "RecallAtPrecision": (BINARY, PROBABILITY, {"precision": 0.4}),
     "RootMeanSquaredError": (NUMBERS, NEAR, {}),
@@ -88,6 +88,24 @@ def test_a_metric_is_kerass_own(name, size):
         real = without_padding(batch)
         targets.update(parts, real["y"], real["x"], real["valid"])
     np.testing.assert_allclose(parts.result(), whole.result(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 1), (5, 3, 2, 1), (10, 3)], ids=["tokens", "images", "labels"])
+@pytest.mark.parametrize("name", [name for name, (target, *_) in OF_TWO.items() if target is BINARY])
+def test_a_metric_of_numbers_between_0_and_1_takes_any_shape(name, shape):
+    whole, parts = (getattr(keras.metrics, name)(**OF_TWO[name][2]) for _ in range(2))
+    target, output = np.resize(BINARY, shape), np.resize(PROBABILITY, shape)
+    whole.update_state(target, output)
+    targets.update(parts, tf.constant(target), tf.constant(output), tf.ones(shape[0]))
+    np.testing.assert_allclose(parts.result(), whole.result(), rtol=1e-5)
+
+
+def test_of_a_class_made_from_kerass_it_is_not_known():
+    class ErrorRate(keras.metrics.BinaryAccuracy):
+        def result(self):
+            return 1 - super().result()
+
+    assert better(keras.metrics.BinaryAccuracy()) == "max" and better(ErrorRate()) is None
 
 
 @pytest.mark.parametrize("name", OF_TWO)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import layers
 
 from trainer.base.errors import UsageError
+from trainer.data.pipeline import Layout
 from trainer.data.source import Field
 from trainer.data.sources.arrays import Arrays
 from trainer.distributed.collective_wait import CollectiveWait
@@ -74,7 +75,9 @@ def test_tokens_count_where_a_mask_lets_them(new_step, options):
     counted = words > 0
     expected = (errors(task, data) * counted).sum()
     right = ((task.model(words).numpy().argmax(-1) == data["y"]) & counted).sum()
-    evaluator = Evaluator(tf.distribute.get_strategy(), task, NoAverage(), {"test": Arrays(data)}, 4, CollectiveWait(1))
+    evaluator = Evaluator(
+        tf.distribute.get_strategy(), task, NoAverage(), {"test": Arrays(data)}, Layout(4, 1, 1), CollectiveWait(1)
+    )
     found = evaluator.evaluate("test")
     assert found["loss"] == pytest.approx(expected / counted.sum(), rel=1e-5)
     assert found["accuracy"] == pytest.approx(right / counted.sum(), rel=1e-5)
@@ -175,6 +178,13 @@ def test_class_weights_of_labels_in_a_column(new_step):
         new_step(examples.classifier(dense, weight="x"), data)
 
 
+@pytest.mark.parametrize("step", ["train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"])
+def test_a_model_with_a_step_of_its_own_is_refused(new_step, step):
+    model = type("Own", (keras.Sequential,), {step: lambda self, *given, **named: None})
+    with pytest.raises(UsageError, match=f"Supervised.model: Own has a {step} of its own, which would have no effect"):
+        new_step(examples.classifier(lambda: model([layers.Dense(4)])), vectors())
+
+
 def test_class_weights_of_labels_between_classes_are_kerass_own(new_step):
     """Smoothed labels: the weight is that of the nearest class."""
     data = {"x": vectors()["x"], "y": np.linspace(0, 1, 10).astype(np.float32)}
@@ -202,7 +212,7 @@ def test_evaluation_has_penalties_and_no_class_weights_as_in_keras(new_step):
     task = examples.classifier(penalised, class_weight={0: 100.0})
     new_step(task, data)
     found = Evaluator(
-        tf.distribute.get_strategy(), task, NoAverage(), {"test": Arrays(data)}, 4, CollectiveWait(1)
+        tf.distribute.get_strategy(), task, NoAverage(), {"test": Arrays(data)}, Layout(4, 1, 1), CollectiveWait(1)
     ).evaluate("test")
     task.model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     expected = task.model.evaluate(data["x"], data["y"], batch_size=10, verbose=0, return_dict=True)

@@ -158,23 +158,15 @@ def test_several_outputs_are_weighed_and_judged_apart():
         MultiOutput(cars.cars, ["measures", "make"], {"distance": heads["distance"]}, ADAM).build(fields)
 
 
-def test_masked_tokens_count_in_no_metric_of_an_output():
-    words, tags = np.array([[1, 2, 0], [3, 0, 0], [1, 1, 1]]), np.array([[1, 0, 1], [1, 1, 1], [0, 0, 0]])
-    embedded = keras.layers.Embedding(5, 4, mask_zero=True)(given := keras.Input((3,), name="words"))
+@pytest.mark.parametrize("mask_zero, ignored", [(True, None), (False, 0)])
+def test_outputs_of_which_some_tokens_do_not_count_are_refused(mask_zero, ignored):
+    """Their divisors would be counted over all of the global batch, for each output apart."""
+    embedded = keras.layers.Embedding(5, 4, mask_zero=mask_zero)(given := keras.Input((3,), name="words"))
     network = lambda: keras.Model({"words": given}, {"tags": keras.layers.Dense(2)(embedded)})
-    loss, accuracy = (
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        keras.metrics.SparseCategoricalAccuracy,
-    )
-    task = MultiOutput(network, ["words"], {"tags": lambda: Head("tags", loss, metrics=[accuracy])}, ADAM)
-    task.build({"words": Field((3,), "int64", 0, 3), "tags": Field((3,), "int64", 0, 1)})
-    batch = {"words": tf.constant(words), "tags": tf.constant(tags), "valid": VALID}
-    right = (task.model({"words": words})["tags"].numpy().argmax(-1) == tags) & (words > 0)
-    for trace in (lambda function: function, tf.function):  # which loses the masks
-        (metric,) = task.metrics().values()
-        outputs = trace(lambda: task.losses(batch, tf.constant([0, 0]))[1])()
-        task.update({"tags/sparse_categorical_accuracy": metric}, batch, outputs)
-        assert float(metric.result()) == pytest.approx(right[:2].sum() / (words[:2] > 0).sum())
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=ignored)
+    task = MultiOutput(network, ["words"], {"tags": lambda: Head("tags", loss)}, ADAM)
+    with pytest.raises(UsageError, match="of 'tags' some tokens count and others do not"):
+        task.build({"words": Field((3,), "int64", 0, 3), "tags": Field((3,), "int64", 0, 1)})
 
 
 def ctc(times=9, classes=3):

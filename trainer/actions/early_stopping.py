@@ -47,7 +47,7 @@ class EarlyStopping(Monitoring):
         ends = super().due(report.step, report) and super().__call__(report)
         if self._weights and (ends or report.step >= self.context.total_steps) and self._best_step < report.step:
             self.context.training.set_weights(self._weights)
-            report.evaluation |= self._evaluation
+            report.final |= self._evaluation
             self.context.console.say(
                 f"the weights are those of step {self._best_step:,} again, whose {self.monitors} of "
                 f"{self._sign * self._best:.4g} was the best"
@@ -61,6 +61,7 @@ class EarlyStopping(Monitoring):
 
     def lost_patience(self, report: Report) -> bool:
         self.context.console.say(f"stopping early: {self.no_improvement}")
+        self._worse = 0  # a run that is made longer has its patience anew
         return True
 
     def state(self) -> Mapping[str, Any]:

@@ -75,6 +75,11 @@ def mixed_layers(models: Iterable[keras.Model]) -> list[keras.Layer]:
     return [layer for layer in others if layer._trainable_variables or layer._non_trainable_variables]
 
 
+def own_weights(layer: keras.Layer) -> list[keras.Variable]:
+    """The weights of a layer itself that are trained while it is trainable, also while it is not."""
+    return list(layer._trainable_variables)
+
+
 def has_counted_name(layer: keras.Layer) -> bool:
     """Whether Keras made the layer's name from its class and a counter, which depends on what was made before it."""
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)

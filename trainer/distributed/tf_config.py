@@ -22,7 +22,7 @@ class TFConfig(NamedTuple):
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> TFConfig | None:
-    """Returns the parsed TF_CONFIG; None if it is not set.
+    """Returns the parsed TF_CONFIG; None if it is not set, or holds nothing.
 
     Raises:
       UsageError: it is malformed, or names tasks that do not train.
@@ -34,6 +34,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> TFConfig | 
         config = json.loads(text)
     except ValueError as error:
         raise _wrong(f"it is not JSON ({error})") from error
+    if config == {}:
+        return None
     if not isinstance(config, dict):
         raise _wrong("it is not a JSON object")
     task, groups = config.get("task"), config.get("cluster")

@@ -50,7 +50,7 @@ class Reporter:
         """Returns the report of the steps since the last one, up to `step`. A collective."""
         results = self._device_loop.read()
         if self.latest is not None:
-            self.evaluation |= self.latest.evaluation
+            self.evaluation |= self.latest.evaluation | self.latest.final
         before, self._spent = self._spent, self._clock()
         *spent, compiling = (now - then for now, then in zip(self._spent, before, strict=True))
         # The time of a call that compiles, like the first one, says nothing about the rate.
@@ -83,7 +83,7 @@ class Reporter:
         if self.latest is None:
             return dict(self.evaluation)
         training = {f"train/{name}": value for name, value in self.latest.results.metrics.items()}
-        return self.evaluation | self.latest.evaluation | training
+        return self.evaluation | self.latest.evaluation | self.latest.final | training
 
     def _clock(self) -> tuple[float, ...]:
         """Seconds so far: training; of these, waiting for data; all but compilation; in collectives; compilation."""

@@ -43,6 +43,7 @@ class Report:
     results: losses, metrics and hyperparameters of the steps.
     request: the largest stop request of any rank.
     evaluation: values of the evaluations at this boundary so far, by '<split>/<name>'.
+    final: the same of the weights that the run ends with, where these are not the newest.
     """
 
     position: Position
@@ -50,6 +51,7 @@ class Report:
     interval: Interval
     request: StopReason
     evaluation: dict[str, float] = dataclasses.field(default_factory=dict)
+    final: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def step(self) -> int:

@@ -34,7 +34,7 @@ class Evaluator:
       task: already built.
       average: its weights replace the models' own during an evaluation.
       sources: the splits that can be evaluated, by name.
-      batch_size: of the global batch; does not change results beyond rounding.
+      layout: how global batches are cut; does not change results beyond rounding, where losses compare no examples.
       collective_wait: counts this process's arrivals at the collective of each batch.
       ranks: of the strategy; None: this process alone.
       shown: the source whose first examples `samples` is given; None: the last of `sources`.
@@ -46,14 +46,14 @@ class Evaluator:
         task: Task,
         average: Average | NoAverage,
         sources: Mapping[str, Source],
-        batch_size: int,
+        layout: Layout,
         collective_wait: CollectiveWait,
         ranks: Ranks | None = None,
         shown: Source | None = None,
     ):
         self._ranks = ranks or Ranks(strategy)
         self.sources, self._collective_wait, self._shown = sources, collective_wait, shown
-        self._strategy, self._task, self._average, self._batch_size = strategy, task, average, batch_size
+        self._strategy, self._task, self._average, self._layout = strategy, task, average, layout
         with strategy.scope():
             self._metrics = dict(task.metrics())
         self._sums: dict[str, tuple[tf.Variable, tf.Variable]] = {}
@@ -139,15 +139,13 @@ class Evaluator:
         return [*found, *self._metrics]
 
     def _open(self, source: Source) -> tuple[Batches, int]:
-        replicas = self._strategy.num_replicas_in_sync
-        order = GlobalPermutation(len(source), self._batch_size)
-        layout = Layout(self._batch_size, shards=replicas, replicas=replicas)
+        order = GlobalPermutation(len(source), self._layout.batch_size)
         steps = order.steps_per_epoch
-        return Input(source, order, layout, self._strategy).open(0, steps), steps
+        return Input(source, order, self._layout, self._strategy).open(0, steps), steps
 
     def _evaluate_block(self, block: Batch, start: tf.Tensor, stop: tf.Tensor) -> None:
         for i in tf.range(start, stop):
-            losses = self._strategy.run(self._evaluate_shard, args=(block, i))
+            losses = self._strategy.run(self._evaluate_replica, args=(block, i))
             for name, (total, count) in losses.items():
                 self._accumulate(name, self._reduce(total), self._reduce(count))
 
@@ -162,24 +160,31 @@ class Evaluator:
         for variable, value in zip(self._sums[name], (total, count), strict=True):
             variable.assign_add(value)
 
-    def _evaluate_shard(self, block: Batch, i: tf.Tensor) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
-        # Without padding: a metric that is no weighted mean would count it, and layers would add its losses.
-        batch = without_padding({name: tensor[i][0] for name, tensor in block.items()})
-        outputs = self._task.outputs(batch)
-        self._update_metrics(batch, outputs)
-        losses = self._task.evaluate(batch, outputs)
-        sums = {
-            name: (
-                tf.reduce_sum(loss.values) + loss.shared * tf.reduce_sum(loss.counts),
-                tf.reduce_sum(loss.counts),
-            )
-            for name, loss in losses.items()
-        }
+    def _evaluate_replica(self, block: Batch, i: tf.Tensor) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+        """The sums of the losses and counts of a replica's shards."""
+        shards = [
+            self._evaluate_shard({name: tensor[i][slot] for name, tensor in block.items()})
+            for slot in range(self._layout.slots)
+        ]
+        sums = {name: tuple(map(tf.add_n, zip(*(each[name] for each in shards), strict=True))) for name in shards[0]}
         if self._strategy.num_replicas_in_sync == 1:
             return sums
         arrived, _ = self._collective_wait.enter(tf.nest.flatten(sums))
         packed: dict[str, tuple[tf.Tensor, tf.Tensor]] = tf.nest.pack_sequence_as(sums, arrived)
         return packed
+
+    def _evaluate_shard(self, shard: Batch) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+        # Without padding: a metric that is no weighted mean would count it, and layers would add its losses.
+        batch = without_padding(shard)
+        outputs = self._task.outputs(batch)
+        self._update_metrics(batch, outputs)
+        return {
+            name: (
+                tf.reduce_sum(loss.values) + loss.shared * tf.reduce_sum(loss.counts),
+                tf.reduce_sum(loss.counts),
+            )
+            for name, loss in self._task.evaluate(batch, outputs).items()
+        }
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _update_metrics(self, batch: Batch, outputs: Any) -> None:
@@ -192,10 +197,11 @@ class Evaluator:
         return {name: _readable(self._strategy.experimental_local_results(value)[0]) for name, value in shown.items()}
 
     def _predict_step(self, block: Batch, i: tf.Tensor) -> Any:
-        return self._strategy.run(self._predict_shard, args=(block, i))
+        return self._strategy.run(self._predict_replica, args=(block, i))
 
-    def _predict_shard(self, block: Batch, i: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        batch = {name: tensor[i][0] for name, tensor in block.items()}
+    def _predict_replica(self, block: Batch, i: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        shard = self._layout.slots * self._layout.shard_size  # prediction compares no examples
+        batch = {name: tf.reshape(t[i], (shard, *t.shape[3:])) for name, t in block.items()}
         outputs = self._task.outputs(batch)
         named = outputs if isinstance(outputs, Mapping) else {"output": outputs}
         return {name: _readable(value) for name, value in named.items()}, batch["valid"]

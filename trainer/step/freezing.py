@@ -71,13 +71,22 @@ class Frozen:
       parts: of the built task.
 
     Raises:
-      UsageError: a rule matches nothing, or two rules are the same.
+      UsageError: a rule matches nothing, or weights that no objective has until a step; or two rules are the same.
     """
 
     def __init__(self, rules: Sequence[Freeze], parts: Parts):
         told = {(rule.model, rule.pattern) for rule in rules}
         if len(told) < len(rules):
             raise UsageError("two rules of freezes have the same Freeze.pattern: drop one")
+        trained = {id(variable) for objective in parts.objectives for variable in objective.variables}
+        for rule in rules:
+            weights = [v for layer in rule.layers(parts) for v in private_keras.own_weights(layer)]
+            if rule.until is not None and not trained.issuperset(map(id, weights)):
+                lost = next(v for v in weights if id(v) not in trained)
+                raise UsageError(
+                    f"Freeze.until = {rule.until}: '{lost.path}' could not be trained from then on, because no "
+                    f"objective has it: the function that makes the model must not set trainable = False"
+                )
         last = {id(layer): (layer, rule) for rule in rules for layer in rule.layers(parts)}
         self._layers = {rule: [layer for layer, by in last.values() if by is rule] for rule in rules}
         for layer, _ in last.values():

@@ -68,16 +68,6 @@ class LayerState:
         """The current values of `statistics`."""
         return [v.value.read_value() for v in self.statistics]
 
-    @property
-    def counts(self) -> list[keras.Variable]:
-        """The integers and booleans among `statistics`."""
-        return self.statistics[self._moving :]
-
-    def counted(self, before: Sequence[tf.Tensor]) -> list[int]:
-        """By how much each of `counts` has changed since `before`, values of `statistics`."""
-        pairs = zip(self.counts, before[self._moving :], strict=True)
-        return [int(tf.reduce_sum(_change(v.value.read_value(), old))) for v, old in pairs]
-
     def assign(self, values: Sequence[tf.Tensor]) -> None:
         """Sets `statistics` to what `read_statistics` returned."""
         for v, value in zip(self.statistics, values, strict=True):

@@ -66,8 +66,9 @@ def scalar(name: str, result: tf.Tensor) -> tf.Tensor:
     Raises:
       UsageError: it is not one.
     """
-    if tf.convert_to_tensor(result).shape.rank != 0:
+    found = tf.convert_to_tensor(result)  # a metric may return its variable
+    if found.shape.rank != 0:
         raise UsageError(
             f"the metric '{name}' has more than one number: let it average them, or write a metric for each"
         )
-    return result
+    return found

@@ -20,7 +20,12 @@ _SMALLER = (
 
 
 def better(metric: keras.metrics.Metric) -> Direction | None:
-    """Whether a smaller or a larger result is better; None if its class does not tell."""
+    """Whether a smaller or a larger result is better; None if its class does not tell.
+
+    It tells nothing of a subclass, which may turn its result round.
+    """
+    if type(metric).__module__.partition(".")[0] != "keras":
+        return None
     if any(isinstance(metric, getattr(keras.metrics, name)) for name in _LARGER):
         return "max"
     return "min" if any(isinstance(metric, getattr(keras.metrics, name)) for name in _SMALLER) else None

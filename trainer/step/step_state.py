@@ -4,7 +4,7 @@ Built once, within the strategy's scope. Names its variables for checkpoints and
 step itself is in train_step.py.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -77,6 +77,7 @@ class StepState:
             for objective in self.parts.objectives:
                 optimizers.prepare(objective)
             self._rates = [optimizers.learning_rate(objective) for objective in self.parts.objectives]
+            self.unreached: list[str] = []  # the paths of variables that no gradient reaches
             self.metrics = dict(task.metrics())
             names = [objective.name for objective in self.parts.objectives]
             if clash := set(names) & set(self.metrics):
@@ -94,6 +95,20 @@ class StepState:
         for metric in self.metrics.values():
             metric.reset_state()
         self.loss_sums.reset_epoch()
+
+    def leave_out(self, unreached: Collection[int]) -> None:
+        """Leaves the variables with these ids, which no gradient reaches, as they are, as Keras does.
+
+        Weight decay would change them otherwise. Raises UsageError if an objective has no others.
+        """
+        objectives = []
+        for objective in self.parts.objectives:
+            kept = [variable for variable in objective.variables if id(variable) not in unreached]
+            if not kept:
+                raise UsageError(f"the loss of the objective '{objective.name}' depends on none of its weights")
+            self.unreached += [v.path for v in objective.variables if id(v) in unreached]
+            objectives.append(objective._replace(variables=kept))
+        self.parts = self.parts._replace(objectives=objectives)
 
     def unfreeze(self, rule: Freeze | None = None) -> None:
         """Makes the layers of a rule trainable; without a rule, all layers that are frozen until a step."""

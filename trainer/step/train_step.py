@@ -107,10 +107,15 @@ class TrainStep:
 
     # 1. Forward and backward, in replica context.
 
-    def shard_gradients(self, shard: Batch, seed: tf.Tensor) -> ShardResults:
+    def shard_gradients(
+        self, shard: Batch, seed: tf.Tensor, unconnected: tf.UnconnectedGradients = tf.UnconnectedGradients.ZERO
+    ) -> ShardResults:
         """Forward and backward of a shard, fields [shard_size, …]; needs no other shard, so XLA may compile it.
 
-        seed: int32 [2], where the task's random numbers come from.
+        Args:
+          shard: the examples.
+          seed: int32 [2], where the task's random numbers come from.
+          unconnected: what stands for the gradients of variables that a loss does not depend on.
         """
         objectives, scale = self.state.parts.objectives, self.state.loss_scale
         size = tf.constant(self.layout.batch_size, tf.float32)  # keeps sums in range; dividing by the counts removes it
@@ -121,9 +126,8 @@ class TrainStep:
                 name: tf.reduce_sum(loss.values) / size + loss.shared * counts[name] for name, loss in found.items()
             }
             scaled = {o.name: losses[o.name] * scale.read_value() for o in objectives}
-        zero = tf.UnconnectedGradients.ZERO
         gradients = {
-            o.name: tape.gradient(scaled[o.name], [v.value for v in active(o)], unconnected_gradients=zero)
+            o.name: tape.gradient(scaled[o.name], [v.value for v in active(o)], unconnected_gradients=unconnected)
             for o in objectives
         }
         return ShardResults(gradients, losses, counts, outputs)

@@ -9,9 +9,9 @@ import tensorflow as tf
 from trainer.base import private_keras
 from trainer.base.errors import UsageError
 from trainer.data.source import Field
-from trainer.tasks import masked, targets
+from trainer.tasks import targets
 from trainer.tasks.keras_loss import KerasLoss
-from trainer.tasks.masked import Masked
+from trainer.tasks.keras_models import require_plain
 from trainer.tasks.protocol import Batch, Loss, Objective, Parts, penalties
 
 
@@ -35,9 +35,8 @@ class Head:
         self.target, self.loss, self.weight, self.metrics = target, KerasLoss(loss, "Head.loss"), weight, metrics
 
     def losses(self, batch: Batch, output: tf.Tensor) -> tf.Tensor:
-        """The loss of each example, float32 [n]: the mean over those of its tokens that count."""
-        found = self.loss(batch[self.target], tf.cast(output, tf.float32), private_keras.mask_of(output))
-        return tf.math.divide_no_nan(tf.reduce_sum(found.values, axis=1), tf.reduce_sum(found.kept, axis=1))
+        """The loss of each example, float32 [n]: the mean over its tokens."""
+        return tf.reduce_mean(self.loss(batch[self.target], tf.cast(output, tf.float32), None).values, axis=1)
 
 
 class MultiOutput:
@@ -71,19 +70,28 @@ class MultiOutput:
             if name not in fields:
                 raise UsageError(f"the task uses the field '{name}'; the data has: {', '.join(sorted(fields))}")
         self.model = self._make_model()
+        require_plain(self.model, "MultiOutput.model")
         found = self.model({name: tf.zeros((1, *fields[name].shape), fields[name].dtype) for name in self._inputs})
         if not isinstance(found, Mapping) or found.keys() != self._heads.keys():
             names = ", ".join(found) if isinstance(found, Mapping) else type(found).__name__
             raise UsageError(f"MultiOutput.heads are {', '.join(self._heads)}; the model puts out {names}")
         for name, head in self._heads.items():
             targets.require_fit(head.target, fields[head.target], found[name].shape, head.loss.loss)
+            if (
+                private_keras.mask_of(found[name]) is not None
+                or getattr(head.loss.loss, "ignore_class", None) is not None
+            ):
+                raise UsageError(
+                    f"MultiOutput.heads: of '{name}' some tokens count and others do not (a mask, or ignore_class), so "
+                    f"that it needs a divisor of its own: write a task with an Objective for it"
+                )
         objective = Objective("loss", self.model.trainable_variables, self._make_optimizer())
         compares = any(head.loss.is_contrastive for head in self._heads.values())
         return Parts([objective], {"model": self.model}, compares_examples=compares)
 
-    def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], Mapping[str, tf.Tensor | Masked]]:
+    def losses(self, batch: Batch, seed: tf.Tensor) -> tuple[Mapping[str, Loss], Mapping[str, tf.Tensor]]:
         outputs = self.model({name: batch[name] for name in self._inputs}, training=True)
-        return self._sum(batch, outputs), {name: masked.kept(output) for name, output in outputs.items()}
+        return self._sum(batch, outputs), outputs
 
     def _sum(self, batch: Batch, outputs: Mapping[str, tf.Tensor]) -> Mapping[str, Loss]:
         """'loss', and 'OUTPUT/loss', unweighted, to be shown."""
@@ -112,9 +120,8 @@ class MultiOutput:
         return found
 
     def update(
-        self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: Mapping[str, tf.Tensor | Masked]
+        self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: Mapping[str, tf.Tensor]
     ) -> None:
         for name, head in self._heads.items():
-            plain, weight = masked.weighted(outputs[name], batch["valid"])
             for each in self._names[name]:
-                targets.update(metrics[f"{name}/{each}"], batch[head.target], plain, weight)
+                targets.update(metrics[f"{name}/{each}"], batch[head.target], outputs[name], batch["valid"])

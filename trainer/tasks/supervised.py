@@ -16,6 +16,7 @@ from trainer.base.errors import UsageError
 from trainer.data.source import Field
 from trainer.tasks import masked, targets
 from trainer.tasks.keras_loss import KerasLoss
+from trainer.tasks.keras_models import require_plain
 from trainer.tasks.masked import Masked
 from trainer.tasks.protocol import Batch, Loss, Objective, Parts, penalties
 
@@ -68,6 +69,7 @@ class Supervised:
         self.model = self._make_model()
         if not callable(self.model):
             raise UsageError(f"Supervised.model made {self.model!r} and no Keras model: does its function return it?")
+        require_plain(self.model, "Supervised.model")
         # Called with the largest word number, so that a layers.Embedding that is too small fails here, not in training.
         largest = {name: max(len(fields[name].vocabulary) - 1, 0) for name in used}
         example = {

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from trainer.base import private_keras
 from trainer.base.errors import UsageError
+from trainer.data.reading import essence
 from trainer.data.source import Field
 
 # Keras's losses that compare a target with an output of the same shape.
@@ -15,6 +16,12 @@ _ELEMENTWISE = (
     "BinaryCrossentropy BinaryFocalCrossentropy CategoricalCrossentropy CategoricalFocalCrossentropy CosineSimilarity "
     "CategoricalHinge Hinge Huber KLDivergence LogCosh MeanAbsoluteError MeanAbsolutePercentageError MeanSquaredError "
     "MeanSquaredLogarithmicError Poisson SquaredHinge"
+).split()
+
+# Keras's metrics that count in thresholds' confusion matrices.
+_OF_CONFUSION = (
+    "AUC FalseNegatives FalsePositives Precision PrecisionAtRecall Recall RecallAtPrecision SensitivityAtSpecificity "
+    "SpecificityAtSensitivity TrueNegatives TruePositives"
 ).split()
 
 
@@ -50,14 +57,33 @@ def update(metric: keras.metrics.Metric, target: tf.Tensor, output: tf.Tensor, w
       metric: of (target, output).
       target, output: [n, …].
       weight: float32 [n] or [n, tokens].
+
+    Raises:
+      UsageError: the metric cannot compare them.
     """
     if isinstance(metric, keras.metrics.IoU | keras.metrics.MeanIoU):  # these want a weight for each pixel
         pixels = tf.shape(target) if metric.sparse_y_true else tf.shape(target)[:-1]
-        rank = target.shape.rank - (0 if metric.sparse_y_true else 1)
-        for _ in range(rank - weight.shape.rank):
-            weight = weight[..., None]
-        weight = tf.broadcast_to(weight, pixels)
-    metric.update_state(target, output, sample_weight=weight)
+        # Of their own dtype, or Keras warns; all weights are 0 or 1.
+        weight = tf.cast(tf.broadcast_to(_widened(weight, pixels.shape[0]), pixels), metric.variables[0].dtype)
+    elif isinstance(metric, tuple(getattr(keras.metrics, name) for name in _OF_CONFUSION)):
+        # These add a dimension to weights, which must then have as many as what they weigh.
+        weight = _widened(weight, output.shape.rank - 1)
+    try:
+        metric.update_state(target, output, sample_weight=weight)
+    except (ValueError, TypeError, tf.errors.OpError) as error:
+        said = essence(error) if isinstance(error, tf.errors.OpError) else str(error).strip().splitlines()[0]
+        shapes = " and ".join(
+            f"{kind} {list(each.shape[1:])}" for kind, each in (("target", target), ("output", output))
+        )
+        raise UsageError(
+            f"the metric '{metric.name}' cannot compare an example's {shapes}, each with a weight: {said}"
+        ) from error
+
+
+def _widened(weight: tf.Tensor, rank: int) -> tf.Tensor:
+    for _ in range(rank - weight.shape.rank):
+        weight = weight[..., None]
+    return weight
 
 
 def _is(loss: keras.losses.Loss, names: Sequence[str]) -> bool:
