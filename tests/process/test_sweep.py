@@ -133,7 +133,7 @@ def start(folder, keras_home, tmp_path):
 def test_a_fold_finds_what_the_command_would_wherever_it_runs(start, folder, tmp_path):
     """As in a worker of Ray on a node that was started in another folder."""
     origin = Origin(str(folder), (str(CHECKOUT), str(folder)))
-    command = Command(ConfigurationSource(("folds.gin",), gin_params=("EPOCHS = 1",)), str(tmp_path / "sweep"))
+    command = Command(ConfigurationSource(("folds.gin",), gin_params=("EPOCHS = 2",)), str(tmp_path / "sweep"))
     assert {"test/loss", "test/accuracy"} == set(run_fold(command, 0, StopRequests(), origin))
 
 
