@@ -14,7 +14,7 @@ FUNCTIONS = structure.FUNCTIONS
 # What a configuration may choose is listed in one place, however much it is.
 MANY_PARAMETERS = {"trainer.experiment.run"}
 # Its attributes are of the run, of an attempt and of a group of workers: they will be parted.
-MANY_ATTRIBUTES = {"launch.on_ray.driver._Run"}
+MANY_ATTRIBUTES = set()
 
 
 def broken(trees):

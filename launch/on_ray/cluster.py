@@ -57,6 +57,7 @@ class PlacementSettings:
       strategy: Ray's placement strategy: on as few nodes as possible (PACK), on as many as possible (SPREAD), on one
         node (STRICT_PACK), or on a node each (STRICT_SPREAD).
       patience: seconds to wait for room for the least number of workers.
+      start: seconds until all workers of an attempt must be there; one that takes longer is ended.
       replacement: seconds to wait for a node that replaces a lost one, before going on with fewer workers.
 
     Raises:
@@ -65,10 +66,11 @@ class PlacementSettings:
 
     strategy: Literal["PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"] = "PACK"
     patience: float = 600
+    start: float = 180
     replacement: float = 20
 
     def __post_init__(self) -> None:
-        for name in ("patience", "replacement"):
+        for name in ("patience", "start", "replacement"):
             if getattr(self, name) < 0:
                 raise UsageError(
                     f"PlacementSettings.{name} = {getattr(self, name)}: give a number of seconds of at least 0"

@@ -1,8 +1,7 @@
-"""How many workers the cluster has room for. Asks Ray; reserves nothing."""
+"""How many workers the cluster has room for, as the placement strategy wants them. Asks Ray; reserves nothing."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import ray
 from ray import PlacementGroupID
@@ -10,28 +9,56 @@ from ray.util.placement_group import PlacementGroup
 
 from launch.on_ray import private_ray
 from launch.on_ray.cluster import Cluster
+from launch.on_ray.commands import Room
 from launch.on_ray.status_board import Member
 
+# By node id, resources by Ray's names.
+_Resources = Mapping[str, Mapping[str, float]]
 
-def room(cluster: Cluster) -> int:
-    """Returns how many more workers could start now, on nodes that are alive and not about to leave."""
-    free = private_ray.free_resources()
-    return sum(_fitting(free.get(node["NodeID"], {}), cluster) for node in _staying())
+
+def fitting(nodes: _Resources, wanted: Mapping[str, float], strategy: str) -> int:
+    """Returns how many workers fit on nodes with these resources.
+
+    Args:
+      nodes: the resources of each.
+      wanted: by one worker.
+      strategy: Ray's placement strategy.
+    """
+    each = [
+        min(math.floor(free.get(name, 0.0) / number + 1e-6) for name, number in wanted.items())
+        for free in nodes.values()
+    ]
+    if strategy == "STRICT_PACK":
+        return max(each, default=0)
+    return sum(min(number, 1) for number in each) if strategy == "STRICT_SPREAD" else sum(each)
+
+
+def look(cluster: Cluster, members: Sequence[Member], number: int) -> Room:
+    """Looks at the nodes that are alive and not about to leave.
+
+    Args:
+      cluster: what a worker needs, and how workers are placed.
+      members: of the present attempt, whose resources another one would have.
+      number: of this look.
+    """
+    draining, wanted, strategy = private_ray.draining_nodes(), cluster.worker.resources, cluster.placement.strategy
+    staying = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in draining]
+    free = {node["NodeID"]: dict(private_ray.free_resources().get(node["NodeID"], {})) for node in staying}
+    for member in members:
+        if member.node in free:
+            for name, amount in wanted.items():
+                free[member.node][name] = free[member.node].get(name, 0.0) + amount
+    return Room(
+        number,
+        fitting(free, wanted, strategy),
+        fitting({node["NodeID"]: node["Resources"] for node in staying}, wanted, strategy),
+        frozenset(draining),
+    )
 
 
 def capacity(cluster: Cluster) -> int:
     """Returns how many workers could run on nodes that are alive and not about to leave, if nothing else ran there."""
-    return sum(_fitting(node["Resources"], cluster) for node in _staying())
-
-
-def _staying() -> list[Mapping[str, Any]]:
-    """The nodes that are alive and not about to leave, as Ray describes them."""
-    draining = private_ray.draining_nodes()
-    return [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in draining]
-
-
-def _fitting(free: Mapping[str, float], cluster: Cluster) -> int:
-    return min(math.floor(free.get(name, 0.0) / wanted + 1e-6) for name, wanted in cluster.worker.resources.items())
+    return look(cluster, (), 0).capacity
 
 
 def free_broken_group(members: Sequence[Member]) -> None:
@@ -41,8 +68,3 @@ def free_broken_group(members: Sequence[Member]) -> None:
     """
     if any(private_ray.actor_is_dead(member.actor) for member in members):
         ray.util.remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(members[0].placement_group)))
-
-
-def leaving(nodes: set[str]) -> set[str]:
-    """The ids of those nodes that are being drained."""
-    return nodes & private_ray.draining_nodes()

@@ -32,7 +32,8 @@ class RestartPolicy:
     Does not decide how many workers an attempt has: as many as there is room for.
 
     Args:
-      crashes: how often a group that lost workers is started again; hangs, which are ended by killing, count, too.
+      crashes: how often a group that lost workers is started again; hangs, which are ended by killing, count, too. Each
+        checkpoint after a death gives one back.
       preemptions: how often workers may be told to leave; -1: any number of times.
       without_progress: more deaths in a row than this, with no checkpoint in between, end the run.
 
@@ -47,7 +48,7 @@ class RestartPolicy:
             if value < least:
                 raise UsageError(f"RestartPolicy.{name} = {value}: give a number of at least {least}")
         self._crashes, self._preemptions, self._without_progress = crashes, preemptions, without_progress
-        self._saved, self._in_a_row = -1, 0
+        self._most_crashes, self._saved, self._in_a_row = crashes, -1, 0
 
     def ended(self, outcomes: Mapping[int, Outcome], saved: int) -> Decision:
         """Decides after all workers of an attempt have returned.
@@ -66,21 +67,29 @@ class RestartPolicy:
         after = 0.0 if self._in_a_row < 2 else min(_LONGEST_WAIT, 2.0**self._in_a_row)
         return Decision(Next.AGAIN, after, StopReason(status).words)
 
-    def died(self, saved: int) -> Decision:
-        """Decides after workers have died; Ray starts the next attempt at once. saved: as in `ended`."""
+    def died(self, saved: int, how: str) -> Decision:
+        """Decides after workers have died; Ray starts the next attempt at once.
+
+        Args:
+          saved: as in `ended`.
+          how: in words, for the user.
+        """
         self._count(saved)
         if self._in_a_row > self._without_progress:
             return Decision(
                 Next.END,
                 0,
-                f"{self._in_a_row} attempts in a row died before they saved anything (RestartPolicy.without_progress)",
+                f"{self._in_a_row} attempts in a row died before they saved anything, the last one so: {how} "
+                f"(RestartPolicy.without_progress)",
             )
         if self._crashes == 0:
-            return Decision(Next.END, 0, "RestartPolicy.crashes is spent")
+            return Decision(Next.END, 0, f"RestartPolicy.crashes is spent; the last: {how}")
         self._crashes -= 1
         return Decision(Next.AGAIN, 0, "")
 
     def _count(self, saved: int) -> None:
+        if saved > self._saved >= 0:
+            self._crashes = min(self._most_crashes, self._crashes + 1)
         self._in_a_row = self._in_a_row + 1 if saved == self._saved else 1
         self._saved = saved
 

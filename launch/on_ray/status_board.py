@@ -103,9 +103,13 @@ class StatusBoard:
         self._request = self._request if self._request >= StopReason.INTERRUPTED else StopReason.NONE
         self._abandon = self._lost = False
 
+    def reset(self) -> None:
+        """A fit() is about to be called: forgets the groups of the last one."""
+        self._forget("")
+        self._controller = None
+
     def started(self, controller: Any) -> None:
         """A fit() has started, with this controller."""
-        self._forget("")
         self._controller = controller
 
     def begin(self, group: str, members: tuple[Member, ...]) -> None:

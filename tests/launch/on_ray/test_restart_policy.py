@@ -31,15 +31,21 @@ def test_where_nothing_is_done_between_two_ends_the_next_attempt_waits_longer_an
     assert attempts.ended({0: Outcome(StopReason.LEAVE)}, 6).after == 0
 
 
-def test_crashes_have_a_budget():
+def test_crashes_have_a_budget_that_progress_fills_again():
     attempts = RestartPolicy(crashes=2)
-    assert [attempts.died(saved).next for saved in (10, 20, 30)] == [Next.AGAIN, Next.AGAIN, Next.END]
-    assert "RestartPolicy.crashes" in attempts.died(40).why
+    assert [attempts.died(10, "gone").next for _ in range(3)] == [Next.AGAIN, Next.AGAIN, Next.END]
+    assert attempts.died(10, "how it died").why == "RestartPolicy.crashes is spent; the last: how it died"
+    attempts = RestartPolicy(crashes=1)
+    assert all(attempts.died(saved, "gone").next is Next.AGAIN for saved in range(50))
+    assert RestartPolicy(crashes=0).died(10, "gone").next is Next.END
 
 
 def test_deaths_without_progress_end_the_run():
     attempts = RestartPolicy(without_progress=2)
-    assert [attempts.died(saved).next for saved in (10, 10, 20, 20, 20)] == [*[Next.AGAIN] * 4, Next.END]
+    assert [attempts.died(saved, "gone").next for saved in (10, 10, 20, 20, 20)] == [*[Next.AGAIN] * 4, Next.END]
+    assert (
+        "4 attempts in a row died before they saved anything, the last one so: gone " in attempts.died(20, "gone").why
+    )
 
 
 @pytest.mark.parametrize("options", [{"crashes": -1}, {"preemptions": -2}, {"without_progress": 0}])

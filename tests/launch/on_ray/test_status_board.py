@@ -69,6 +69,6 @@ def test_a_group_that_is_followed_by_another_without_a_word_was_lost():
     told.died({1: "killed"})
     told.begin("c", MEMBERS)
     assert told.snapshot().deaths == [{1: "killed"}]
-    told.started("another controller")
+    told.reset()
     told.begin("d", MEMBERS)
     assert told.snapshot().deaths == [], "the fit before it ended by itself"

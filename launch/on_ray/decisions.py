@@ -1,0 +1,322 @@
+"""What the driver of a Ray run decides: a state machine over what it sees. Reads no clock and calls no Ray.
+
+    WAITING    for room for a group of workers
+    STARTING   a fit() was called; not all of its workers send heartbeats yet, or not any more
+    RUNNING    all workers send heartbeats
+    ENDING     the fit() was told to end from outside
+    PAUSING    until the next attempt
+    OVER
+
+The driver looks at the world a few times per second, and carries out what `decide` returns. Ray starts a group again by
+itself, within one fit(), when a worker dies; it is followed, and ended where Ray would wait for ever.
+"""
+
+import enum
+from collections.abc import Mapping, Sequence
+
+from launch.on_ray import private_ray
+from launch.on_ray.cluster import Cluster
+from launch.on_ray.commands import (
+    Ask,
+    Command,
+    EndFit,
+    EndWorker,
+    Fail,
+    Finish,
+    FreeGroup,
+    Prestart,
+    Say,
+    Start,
+    Stopped,
+    World,
+)  # fmt: skip
+from launch.on_ray.hang_detector import HangDetector
+from launch.on_ray.restart_policy import Decision, Next
+from launch.on_ray.status_board import PeerLost, Snapshot
+from trainer.lifecycle.stop_requests import StopReason
+
+# A worker whose last heartbeat is older than this counts as lost, seconds.
+_LIVING_BEAT = 5.0
+# While nothing trains, the user is told why at least this often.
+_SECONDS_BETWEEN_WORDS = 8.0
+# After these, a fit() that was told to end loses its controller, and is given up.
+_SECONDS_TO_ABORT, _SECONDS_TO_DIE = 30.0, 60.0
+# Until each worker has reached this many collectives a group is still starting, and prestarting would slow it down.
+_COLLECTIVES_BEFORE_PRESTARTING = 20
+# The most that a look adds to the time that limits are measured in: a driver that was stopped for a while has seen
+# nothing meanwhile, and accuses nobody of it.
+_LONGEST_LOOK = 2.0
+
+
+class State(enum.Enum):
+    """What the driver waits for; the values are for people."""
+
+    WAITING = "waiting for room"
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDING = "ending the attempt"
+    PAUSING = "pausing"
+    OVER = "over"
+
+
+class _Group:
+    """What is known of the group that is followed.
+
+    broken: whether a worker has died, so that Ray ends the others.  ended: the ranks that were ended as they hung.
+    """
+
+    def __init__(self, name: str, cluster: Cluster):
+        self.name, self.broken, self.prestarted, self.ended = name, False, False, set[int]()
+        self.hang_detector = HangDetector(cluster.hang_limits)
+
+
+class _Attempt:
+    """The present fit().
+
+    count: its workers.  whole_at: when all of them were last there.  asked: what they were asked.  verdict: what
+    follows, once the driver has ended it.  forced: whether its controller was ended, too.
+    """
+
+    def __init__(self, count: int, now: float, cluster: Cluster):
+        self.count, self.whole_at, self.group = count, now, _Group("", cluster)
+        self.asked, self.forced = StopReason.NONE, False
+        self.verdict: Decision | None = None
+
+
+class Decisions:
+    """The decisions of one command. The same history of worlds leads to the same commands.
+
+    Args:
+      cluster: the settings of the run.
+      workers: the least and the most of an attempt.
+    """
+
+    def __init__(self, cluster: Cluster, workers: tuple[int, int]):
+        self._cluster, self._policy = cluster, cluster.restart_policy
+        self._least, self._most = workers
+        self._time, self._seen_at, self._said_at = 0.0, -1.0, -_SECONDS_BETWEEN_WORDS
+        self._look, self._possible, self._told = -1, -1, False  # of the look at the room before; whether it was told
+        self._pause = 0.0  # until the next attempt, seconds
+        self._attempt = _Attempt(0, 0.0, cluster)
+        self._enter(State.WAITING)
+
+    def _enter(self, state: State) -> None:
+        self.state, self._since = state, self._time
+
+    @property
+    def _waited(self) -> float:
+        """Seconds in the present state."""
+        return self._time - self._since
+
+    def decide(self, world: World) -> Sequence[Command]:
+        """Returns what is to be done now, in order."""
+        passed = world.now - self._seen_at if self._seen_at >= 0 else 0.0
+        self._time, self._seen_at = self._time + min(max(passed, 0.0), _LONGEST_LOOK), world.now
+        if self.state is State.WAITING:
+            commands = self._wait(world)
+        elif self.state is State.PAUSING:
+            commands = self._pause_on(world)
+        elif not world.running:
+            commands = self._attempt_ended(world)
+        elif self.state is State.ENDING:
+            commands = self._end_on(world)
+        else:
+            commands = self._accompany(world)
+        self._look = world.room.look
+        if any(isinstance(command, Say) for command in commands):
+            self._said_at = self._time
+        return commands
+
+    # Between attempts.
+
+    def _wait(self, world: World) -> list[Command]:
+        if world.request:
+            return self._over(Stopped())
+        room, placement = world.room, self._cluster.placement
+        if room.look != self._look:
+            # Nodes come and go, and the last group's resources are freed late: two looks in a row have to agree.
+            before, self._possible = self._possible, room.possible
+            if room.possible >= self._least and (room.possible >= self._most or room.possible == before):
+                return self._begin(min(room.possible, self._most))
+        wanted = f"with {self._cluster.worker.resources} each, placed by {placement.strategy}"
+        if self._waited > placement.patience and room.possible < self._least:
+            return self._over(
+                Fail(
+                    f"the cluster has room for {room.possible} workers {wanted}, but --num_workers asks for "
+                    f"{self._least} at least: lower it, or add nodes"
+                )
+            )
+        at_once, self._told = not self._told and room.possible < self._least, True
+        return self._word(f"waiting for room: {room.possible} of at least {self._least} workers {wanted}", at_once)
+
+    def _begin(self, workers: int) -> list[Command]:
+        self._attempt, self._possible, self._told = _Attempt(workers, self._time, self._cluster), -1, False
+        self._enter(State.STARTING)
+        self._said_at = self._time
+        return [Start(workers)]
+
+    def _pause_on(self, world: World) -> list[Command]:
+        if world.request:
+            return self._over(Stopped())
+        if self._waited < self._pause:
+            return self._word(f"the next attempt begins in {self._pause - self._waited:.0f} s")
+        self._enter(State.WAITING)
+        return []
+
+    def _attempt_ended(self, world: World) -> list[Command]:
+        """fit() has returned, or is given up."""
+        board, decision = world.board, self._attempt.verdict
+        commands: list[Command] = [FreeGroup(), *(Say(_how(errors)) for errors in board.deaths)]
+        if decision is None and world.error and not board.outcomes:
+            # As Ray does if a worker dies just while its group is created.
+            if private_ray.ACTOR_DIED not in world.error:
+                return commands + self._over(Fail(f"Ray could not run the workers: {world.error}"))
+            decision = self._policy.died(world.saved, _how({}))
+            decision = decision._replace(why=decision.why or _how({}))
+        decision = decision or self._policy.ended(board.outcomes, world.saved)
+        if decision.next is Next.END:
+            nobody_ran = world.request and not board.outcomes and not decision.why
+            return commands + self._over(Stopped() if nobody_ran else Finish(decision.why))
+        self._pause = decision.after
+        self._enter(State.PAUSING)
+        return [*commands, Say(f"starting again: {decision.why}")]
+
+    def _over(self, command: Command) -> list[Command]:
+        self._enter(State.OVER)
+        return [command]
+
+    # While a fit() runs.
+
+    def _accompany(self, world: World) -> list[Command]:
+        """Each part may end the attempt, which ends the look."""
+        attempt, group = self._attempt, world.board.group
+        if group != attempt.group.name:
+            attempt.group = _Group(group, self._cluster)
+            # The board keeps none but a user's request for the next group.
+            attempt.asked = attempt.asked if attempt.asked >= StopReason.INTERRUPTED else StopReason.NONE
+        commands: list[Command] = []
+        for part in (self._stop, self._count_deaths, self._end_hanging, self._look_at_room, self._follow_start):
+            commands += part(world)
+            if self.state is State.ENDING:
+                break
+        return commands
+
+    def _stop(self, world: World) -> list[Command]:
+        """Passes on the user's request to stop."""
+        if world.request <= self._attempt.asked:
+            return []
+        self._attempt.asked = world.request
+        if not world.board.beats and not world.board.outcomes:
+            # Nobody is there to be asked yet, and the group would start only to stop.
+            return [Ask(world.request), *self._end_fit(Decision(Next.END, 0, ""))]
+        return [Ask(world.request)]
+
+    def _count_deaths(self, world: World) -> list[Command]:
+        commands: list[Command] = []
+        for errors in world.board.deaths:
+            self._attempt.group.broken = True
+            commands.append(Say(_how(errors)))
+            decision = self._policy.died(world.saved, _how(errors))
+            if decision.next is Next.END:
+                return commands + self._end_fit(decision)
+        return commands
+
+    def _end_hanging(self, world: World) -> list[Command]:
+        """Ends the worker that keeps the others waiting; Ray then starts the group again."""
+        if self._attempt.group.broken:
+            return []  # a worker has died already, and Ray is ending the others
+        board = world.board
+        beats = {rank: beat for rank, beat in board.beats.items() if rank not in board.outcomes}
+        hanging = self._attempt.group.hang_detector.look(beats, self._time, returned=bool(board.outcomes))
+        new = [hang for hang in hanging if hang.rank not in self._attempt.group.ended]
+        self._attempt.group.ended |= {hang.rank for hang in new}
+        return [EndWorker(hang) for hang in new]
+
+    def _look_at_room(self, world: World) -> list[Command]:
+        """Asks the group to stop when there is room for more workers or one of its nodes is drained.
+
+        And ends an attempt whose lost workers are not replaced in time: Ray starts a group again by itself, but would
+        wait for ever for nodes that do not come back.
+        """
+        board, room, attempt = world.board, world.room, self._attempt
+        if room.look == self._look:
+            return []
+        living = self._living(board)
+        if living == attempt.count:
+            attempt.whole_at = self._time
+        if room.leaving & {member.node for member in board.members}:
+            return self._ask(StopReason.LEAVE)
+        if living == attempt.count:
+            return self._ask(StopReason.RESIZE) if attempt.count < min(self._most, room.possible) else []
+        broken_for, patience = self._time - attempt.whole_at, self._cluster.placement.replacement
+        if not board.outcomes and broken_for > patience and room.capacity < attempt.count:
+            return self._end_fit(Decision(Next.AGAIN, 0, "with the workers that there is room for"))
+        return [FreeGroup()] if board.members and broken_for > _LIVING_BEAT else []
+
+    def _follow_start(self, world: World) -> list[Command]:
+        """Whether all workers are there; a start that takes too long is ended."""
+        board, living = world.board, self._living(world.board)
+        if living == self._attempt.count or board.outcomes:
+            if self.state is not State.RUNNING:
+                self._enter(State.RUNNING)
+            started = len(board.beats) == self._attempt.count and not board.outcomes
+            steps = min((beat.collectives for beat, _ in board.beats.values()), default=0)
+            if self._attempt.group.prestarted or not started or steps <= _COLLECTIVES_BEFORE_PRESTARTING:
+                return []
+            self._attempt.group.prestarted = True
+            return [Prestart()] if self._cluster.prestart else []
+        if self.state is not State.STARTING:
+            self._enter(State.STARTING)
+        limit = self._cluster.placement.start
+        if self._waited <= limit:
+            return self._word(f"starting: {living} of {self._attempt.count} workers are there")
+        how = f"{self._attempt.count - living} of {self._attempt.count} workers were not there after {limit:.0f} s"
+        decision = self._policy.died(world.saved, how)
+        return self._end_fit(decision._replace(why=decision.why or how))
+
+    def _ask(self, reason: StopReason) -> list[Command]:
+        if reason <= self._attempt.asked:
+            return []
+        self._attempt.asked = reason
+        return [Ask(reason)]
+
+    def _living(self, board: Snapshot) -> int:
+        return sum(age < _LIVING_BEAT for _, age in board.beats.values())
+
+    # At its end.
+
+    def _end_fit(self, verdict: Decision) -> list[Command]:
+        """Ends an attempt from outside, whatever Ray would do next."""
+        self._attempt.verdict, self._attempt.forced = verdict, False
+        self._enter(State.ENDING)
+        return [EndFit()]
+
+    def _end_on(self, world: World) -> list[Command]:
+        if self._waited > _SECONDS_TO_DIE:
+            return self._attempt_ended(world)
+        if self._waited > _SECONDS_TO_ABORT and not self._attempt.forced:
+            self._attempt.forced = True
+            return [EndFit(by_force=True)]
+        return self._word("ending the attempt")
+
+    def _word(self, line: str, at_once: bool = False) -> list[Command]:
+        """Tells the user why nothing trains, now and then."""
+        if self._time - self._said_at < _SECONDS_BETWEEN_WORDS and not at_once:
+            return []
+        self._said_at = self._time
+        return [Say(f"{line}, {self._waited:.0f} s")]
+
+
+def _how(errors: Mapping[int, str]) -> str:
+    """How workers were lost, from Ray's messages by rank."""
+    found = "; ".join(f"worker {rank} was lost: {cause(error)}" for rank, error in errors.items())
+    return found or "a worker was lost while it started"
+
+
+def cause(error: str) -> str:
+    """Ray's long message about a death, in a few words."""
+    if private_ray.NODE_DIED in error:
+        return "its node has died"
+    if private_ray.OUT_OF_MEMORY in error:
+        return "it was killed because its node ran out of memory"
+    return PeerLost.SAYS if PeerLost.SAYS in error else "its process has died"

@@ -1,0 +1,199 @@
+"""What the driver decides: thousands of histories that must never break an invariant, and single ones with their commands."""
+
+import pytest
+import simulation
+
+from launch.on_ray import private_ray
+from launch.on_ray.cluster import Cluster, PlacementSettings
+from launch.on_ray.commands import Ask, EndFit, EndWorker, Fail, Finish, FreeGroup, Room, Say, Start, Stopped, World
+from launch.on_ray.decisions import Decisions, State, cause
+from launch.on_ray.hang_detector import HangLimits
+from launch.on_ray.placement import fitting
+from launch.on_ray.restart_policy import RestartPolicy
+from launch.on_ray.status_board import Heartbeat, Member, Outcome, PeerLost, Snapshot
+from trainer.lifecycle.stop_requests import StopReason
+
+HISTORIES = 1250  # of each placement strategy
+STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_no_history_breaks_an_invariant(strategy):
+    """Of deaths, drains, hangs, nodes that come and go, stolen room, signals, controllers that do not listen, late looks.
+
+    Every history ends; there is never a second fit() beside one that runs; nobody healthy is ended, and whoever hangs is
+    within its limit; the user is told something within 10 s while nothing trains.
+    """
+    ends = set()
+    for seed in range(HISTORIES):
+        history = simulation.Simulation(seed, strategy)
+        try:
+            ends.add(history.run())
+        except simulation.Broken as broken:
+            told = "\n".join(f"{now:.0f} {command}" for now, command in history.log[-20:])
+            pytest.fail(f"seed {seed}: {broken}\n{told}")
+    assert {0, 130, 143, "a bug"} <= ends, "the histories are too much alike"
+
+
+class Driver:
+    """A driver whose world is moved by hand."""
+
+    def __init__(self, workers, possible=2, capacity=2, strategy="PACK", **policy):
+        cluster = Cluster(
+            placement=lambda: PlacementSettings(strategy=strategy, patience=60, start=30, replacement=10),
+            restart_policy=lambda: RestartPolicy(**policy),
+            hang_limits=lambda: HangLimits(slow=100),
+        )
+        self.decisions, self.now, self.look = Decisions(cluster, workers), 500.0, 0
+        self.request, self.saved, self.possible, self.capacity = StopReason.NONE, -1, possible, capacity
+        self.leaving, self.running, self.error = frozenset(), False, ""
+        self.workers, self.group, self.living, self.outcomes, self.deaths, self.step = 0, "", 0, {}, [], 0
+
+    def see(self, seconds=1.0, **changes):
+        """The commands of the next look, without words."""
+        for name, value in changes.items():
+            assert hasattr(self, name), name
+            setattr(self, name, value)
+        self.now, self.look = self.now + seconds, self.look + 1
+        size = self.workers if self.group else 0
+        board = Snapshot(
+            self.group, tuple(Member(i, "h", f"n{i}", i, "a", "", "x", "p") for i in range(size)), "c",
+            {i: (Heartbeat("stepping", self.step, self.step), 0.0) for i in range(self.living)}, self.outcomes, [], self.deaths,
+        )  # fmt: skip
+        room = Room(self.look, self.possible, self.capacity, self.leaving)
+        world = World(self.now, self.request, self.saved, room, self.running, self.error, board)
+        self.deaths = []
+        self.commands = self.decisions.decide(world)
+        return [command for command in self.commands if not isinstance(command, Say)]
+
+    def said(self):
+        return " ".join(command.line for command in self.commands if isinstance(command, Say))
+
+    def started(self, workers):
+        """A driver that has started so many workers."""
+        assert self.see() == [Start(workers)]
+        self.workers = workers
+        self.see(running=True, group="a", living=workers, step=3)
+        assert self.decisions.state is State.RUNNING
+        return self
+
+
+def test_as_many_are_started_as_there_is_room_for():
+    assert Driver((1, 2), possible=3).see() == [Start(2)]
+    fewer = Driver((1, 4), possible=2)
+    assert fewer.see() == [] and fewer.see() == [Start(2)], "two looks have to agree"
+    changing = Driver((1, 4), possible=2)
+    assert changing.see() == changing.see(possible=3) == changing.see(possible=2) == []
+
+
+def test_whoever_waits_says_for_what_and_gives_up_in_time():
+    driver = Driver((2, 2), possible=1, strategy="STRICT_SPREAD")
+    driver.see()
+    assert "waiting for room: 1 of at least 2 workers with {'CPU': 1} each, placed by STRICT_SPREAD" in driver.said()
+    words = 0
+    for _ in range(70):
+        commands = driver.see()
+        words += bool(driver.said())
+        if commands:
+            break
+    assert words >= 6 and isinstance(commands[0], Fail) and "room for 1 workers" in commands[0].message
+
+
+@pytest.mark.parametrize("reason", [StopReason.INTERRUPTED, StopReason.TERMINATED])
+def test_the_first_signal_ends_what_has_not_begun(reason):
+    assert Driver((2, 2), possible=0).see(request=reason) == [Stopped()]
+    starting = Driver((2, 2))
+    assert starting.see() == [Start(2)]
+    assert starting.see(running=True, request=reason) == [Ask(reason), EndFit()]
+    assert starting.see(running=False) == [FreeGroup(), Stopped()]
+
+
+def test_whoever_runs_is_asked_once_and_what_comes_of_it_is_the_end():
+    driver = Driver((2, 2)).started(2)
+    assert driver.see(request=StopReason.TERMINATED) == [Ask(StopReason.TERMINATED)] and driver.see() == []
+    assert driver.see(running=False, outcomes={0: Outcome(143), 1: Outcome(143)}) == [FreeGroup(), Finish("")]
+
+
+def test_a_start_that_does_not_come_to_its_end_is_ended_and_tried_again():
+    """The room was taken meanwhile, or a process never came up."""
+    driver = Driver((2, 2), without_progress=1)
+    assert driver.see() == [Start(2)]
+    assert [driver.see(running=True) for _ in range(30)] == [[]] * 30
+    assert driver.see() == [EndFit()] and driver.see() == []
+    assert driver.see(running=False) == [FreeGroup()]
+    assert "starting again: 2 of 2 workers were not there after 30 s" in driver.said()
+    assert driver.see() == [] and driver.see() == [Start(2)]
+    for _ in range(31):
+        commands = driver.see(running=True)
+    assert commands == [EndFit()]
+    (_, end) = driver.see(running=False)
+    assert "2 attempts in a row died before they saved anything" in end.why and "not there after 30 s" in end.why
+
+
+def test_a_controller_that_does_not_listen_is_ended_and_at_last_given_up():
+    driver = Driver((2, 2), crashes=0).started(2)
+    assert driver.see(deaths=[{0: "gone"}]) == [EndFit()]
+    found = [(i, command) for i in range(62) for command in driver.see()]
+    assert found[0] == (30, EndFit(by_force=True)) and isinstance(found[-1][1], Finish) and found[-1][0] == 60
+
+
+def test_growth_is_asked_for_where_more_would_fit_and_once():
+    driver = Driver((1, 3), possible=1, capacity=3)
+    driver.see()
+    driver = driver.started(1)
+    assert driver.see() == [] and driver.see(possible=2) == [Ask(StopReason.RESIZE)] and driver.see() == []
+    assert driver.see(running=False, outcomes={0: Outcome(int(StopReason.RESIZE))}) == [FreeGroup()]
+    assert driver.see(outcomes={}) == [] and driver.see() == [] and driver.see() == [Start(2)]
+
+
+def test_whoever_stands_on_a_node_that_leaves_is_asked_to():
+    driver = Driver((2, 2)).started(2)
+    assert driver.see(leaving=frozenset({"n7"})) == [] and driver.see(leaving=frozenset({"n1"})) == [
+        Ask(StopReason.LEAVE)
+    ]
+    assert driver.see(group="b") == [Ask(StopReason.LEAVE)], "the board asks each group anew"
+
+
+def test_workers_that_nothing_replaces_are_done_without():
+    driver = Driver((1, 2)).started(2)
+    driver.see(deaths=[{1: private_ray.NODE_DIED}], living=1, capacity=1, possible=1)
+    assert "worker 1 was lost: its node has died" in driver.said()
+    found = [commands for _ in range(12) if (commands := driver.see())]
+    assert found == [*[[FreeGroup()]] * 5, [EndFit()]]
+    driver.see(running=False)
+    assert "starting again: with the workers that there is room for" in driver.said()
+
+
+def test_a_hang_is_ended_once_and_not_where_somebody_died():
+    driver = Driver((2, 2)).started(2)
+    found = [command for _ in range(200) for command in driver.see()]
+    assert [type(command) for command in found] == [EndWorker, EndWorker] and {c.hang.rank for c in found} == {0, 1}
+    driver = Driver((2, 2)).started(2)
+    driver.see(deaths=[{0: "gone"}])
+    assert [driver.see() for _ in range(200)] == [[]] * 200
+
+
+def test_a_driver_that_was_stopped_accuses_nobody_of_its_own_sleep():
+    driver = Driver((2, 2)).started(2)
+    assert [driver.see(seconds=3600) for _ in range(5)] == [[]] * 5
+
+
+def test_what_ray_cannot_run_is_said_and_what_died_while_it_started_is_tried_again():
+    driver = Driver((2, 2)).started(2)
+    assert driver.see(running=False, error="no such thing")[-1] == Fail("Ray could not run the workers: no such thing")
+    driver = Driver((2, 2)).started(2)
+    assert driver.see(running=False, error=f"… {private_ray.ACTOR_DIED}.") == [FreeGroup()]
+    assert driver.said() == "starting again: a worker was lost while it started"
+
+
+def test_deaths_are_told_in_a_few_words():
+    assert cause(f"… {private_ray.OUT_OF_MEMORY} …") == "it was killed because its node ran out of memory"
+    assert cause(f"{PeerLost.SAYS}: connection reset") == PeerLost.SAYS
+    assert cause("whatever") == "its process has died"
+
+
+@pytest.mark.parametrize("strategy, expected", [("PACK", 4), ("SPREAD", 4), ("STRICT_PACK", 3), ("STRICT_SPREAD", 2)])
+def test_the_placement_strategy_decides_how_many_fit(strategy, expected):
+    nodes = {"a": {"CPU": 7.0, "GPU": 3.0}, "b": {"CPU": 2.0, "GPU": 8.0}, "c": {"CPU": 8.0}}
+    assert fitting(nodes, {"CPU": 2.0, "GPU": 1.0}, strategy) == expected
+    assert fitting({}, {"CPU": 1.0}, strategy) == 0
