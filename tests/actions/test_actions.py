@@ -76,7 +76,7 @@ class Run:
 def run(tmp_path):
     saved, asked, factors, weights = [], [], [], {"kernel": np.zeros(2)}
     attempt = Attempt(
-        1, Ranks(tf.distribute.get_strategy()), saved.append, save_failed=lambda: False,
+        1, Ranks(tf.distribute.get_strategy()), saved.append,
         should_stop=lambda: bool(asked),
     )  # fmt: skip
     training = Training(
@@ -98,7 +98,7 @@ def report(step, request=StopReason.NONE, finite=True, **changes):
     } | changes  # fmt: skip
     evaluation = values.pop("evaluation")
     results = StepResults(*(values.pop(name) for name in ("losses", "metrics", "hyperparameters")), finite)
-    return Report(Position(step, 100, 1, 4), results, Interval(**values), request, evaluation)
+    return Report(Position(step, 100, 1, 4), results, Interval(**values), request, evaluation=evaluation)
 
 
 @pytest.mark.parametrize("make", [Checkpoint, Log, Evaluate])
@@ -118,6 +118,13 @@ def test_checkpoints_are_saved_at_the_period_and_at_the_end(run):
     assert due == [40, 80, 100]
     assert action(report(40)) is False
     assert run.saved == [40]
+
+
+def test_a_save_that_failed_on_any_rank_is_looked_at_by_all_at_the_next_boundary(run):
+    action, found = Checkpoint(run.context, every=40), report(41)
+    assert not action.due(41, found)
+    found.save_failed = True
+    assert action.due(41, found)
 
 
 def test_evaluations_are_written_and_reported(run, capsys):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -160,6 +161,34 @@ def test_time_between_calls_is_told_apart_from_training():
     )
 
 
+class Among(NamedTuple):
+    """This rank among others, each of which knows something."""
+
+    others: list[list[float]]
+
+    def gather(self, values):
+        return np.array([values, *self.others])
+
+
+def test_what_one_rank_alone_can_know_is_known_to_all():
+    """A request to stop, and a save that has failed: on another rank, or on this one."""
+    for own, other in ((False, 1), (True, 0)):
+        step, others = Step(), Among([[int(StopReason.LEAVE), other, 0, 0, 0, 0]])
+        requests = Requested(lambda: False)
+        reporter = Reporter(
+            step,
+            GlobalPermutation(10, 1),
+            Goodput(0.0, clock=lambda: 0.0),
+            10,
+            0,
+            requests,
+            others,
+            lambda own=own: own,
+        )
+        report = reporter.read(1)
+        assert report.save_failed and report.request is StopReason.LEAVE
+
+
 @pytest.mark.parametrize("limit", [1, 5, 64])
 def test_no_call_is_longer_than_the_users_bound(limit):
     step = Step()
@@ -222,7 +251,7 @@ class Silent:
 
 def evaluation(results, total, every, stop=lambda: False):
     alone = Ranks(tf.distribute.get_strategy())
-    attempt = Attempt(1, alone, save=lambda step: None, save_failed=lambda: False, should_stop=stop)
+    attempt = Attempt(1, alone, save=lambda step: None, should_stop=stop)
     context = Context(
         total_steps=total, steps_per_epoch=10, evaluator=results, summaries=Silent(), console=Silent(),
         goodput=Goodput(0.0), attempt=attempt, training=Training(Parts([], {}), {}, *[print] * 5),

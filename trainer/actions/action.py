@@ -47,14 +47,12 @@ class Attempt(NamedTuple):
     number: from 1.
     ranks: the processes that train together, and this one's rank.
     save: saves the state as of a step. A collective.
-    save_failed: whether a save in the background has failed.
     should_stop: whether there is a stop request.
     """
 
     number: int
     ranks: Ranks
     save: Callable[[int], None]
-    save_failed: Callable[[], bool]
     should_stop: Callable[[], bool]
 
 

@@ -19,7 +19,7 @@ class Checkpoint(Periodic):
         super().__init__(context, every)
 
     def due(self, step: int, report: Report) -> bool:
-        return super().due(step, report) or self.context.attempt.save_failed()
+        return super().due(step, report) or report.save_failed
 
     def __call__(self, report: Report) -> bool:
         self.context.attempt.save(report.step)

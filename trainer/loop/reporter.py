@@ -3,6 +3,8 @@
 Decides nothing by it; actions do.
 """
 
+from collections.abc import Callable
+
 from trainer.data.order import Order
 from trainer.distributed.ranks import Ranks
 from trainer.lifecycle.goodput import Goodput
@@ -22,6 +24,7 @@ class Reporter:
       first_step: where this attempt starts.
       stop_requests: of this process.
       ranks: the processes that train together; all get the same report.
+      save_failed: whether a save in the background has failed in this process.
     """
 
     def __init__(
@@ -33,10 +36,11 @@ class Reporter:
         first_step: int,
         stop_requests: StopRequests,
         ranks: Ranks,
+        save_failed: Callable[[], bool] = lambda: False,
     ):
         self._device_loop, self._order, self._goodput, self._total = device_loop, order, goodput, total_steps
         self._last_step, self._stop_requests, self._ranks = first_step, stop_requests, ranks
-        self._spent = self._clock()
+        self._spent, self._save_failed = self._clock(), save_failed
         self.examples, self.seconds = 0, 0.0
         self.latest: Report | None = None
         self.evaluation: dict[str, float] = {}
@@ -55,8 +59,9 @@ class Reporter:
         *spent, compiling = (now - then for now, then in zip(self._spent, before, strict=True))
         # The time of a call that compiles, like the first one, says nothing about the rate.
         timed = self.latest is not None and not compiling
-        table = self._ranks.gather([self._stop_requests.pending, *(spent if timed else [0.0] * len(spent))])
-        request, seconds, waited, elapsed, _ = table.max(axis=0).tolist()
+        known = [self._stop_requests.pending, self._save_failed()]  # by this rank alone, until here
+        table = self._ranks.gather([*known, *(spent if timed else [0.0] * len(spent))])
+        request, save_failed, seconds, waited, elapsed, _ = table.max(axis=0).tolist()
         per_epoch = self._order.steps_per_epoch
         report = Report(
             Position(step, self._total, epoch=max(1, -(-step // per_epoch)), epochs=-(-self._total // per_epoch)),
@@ -70,6 +75,7 @@ class Reporter:
                 collective_wait=tuple(table[:, -1].tolist()),
             ),
             request=StopReason(int(request)),
+            save_failed=bool(save_failed),
         )
         self._last_step = step
         if timed:

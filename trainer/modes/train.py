@@ -82,6 +82,7 @@ class TrainAttempt:
             self.first_step,
             self._invocation.stop_requests,
             experiment.replicas.ranks,
+            self._resumption.checkpoints.failed,
         )
         known = previous.get("metrics", {}).items()
         self.reporter.evaluation |= {
@@ -108,7 +109,6 @@ class TrainAttempt:
                 self._resumption.attempt,
                 experiment.replicas.ranks,
                 self.save,
-                self._resumption.checkpoints.failed,
                 should_stop=lambda: bool(self._invocation.stop_requests.pending),
             ),
             Training(

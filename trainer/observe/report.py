@@ -42,6 +42,7 @@ class Report:
 
     results: losses, metrics and hyperparameters of the steps.
     request: the largest stop request of any rank.
+    save_failed: whether a save in the background has failed on any rank.
     evaluation: values of the evaluations at this boundary so far, by '<split>/<name>'.
     final: the same of the weights that the run ends with, where these are not the newest.
     """
@@ -50,6 +51,7 @@ class Report:
     results: StepResults
     interval: Interval
     request: StopReason
+    save_failed: bool = False
     evaluation: dict[str, float] = dataclasses.field(default_factory=dict)
     final: dict[str, float] = dataclasses.field(default_factory=dict)
 
