@@ -65,9 +65,8 @@ class _Group:
     broken: whether a worker has died, so that Ray ends the others.  ended: the ranks that were ended as they hung.
     """
 
-    def __init__(self, name: str, cluster: Cluster):
+    def __init__(self, name: str):
         self.name, self.broken, self.prestarted, self.ended = name, False, False, set[int]()
-        self.hang_detector = HangDetector(cluster.hang_limits)
 
 
 class _Attempt:
@@ -78,7 +77,8 @@ class _Attempt:
     """
 
     def __init__(self, count: int, now: float, cluster: Cluster):
-        self.count, self.whole_at, self.group = count, now, _Group("", cluster)
+        self.count, self.whole_at, self.group = count, now, _Group("")
+        self.hang_detector = HangDetector(cluster.hang_limits)
         self.asked, self.forced = StopReason.NONE, False
         self.verdict: Decision | None = None
 
@@ -191,7 +191,8 @@ class Decisions:
         """Each part may end the attempt, which ends the look."""
         attempt, group = self._attempt, world.board.group
         if group != attempt.group.name:
-            attempt.group = _Group(group, self._cluster)
+            attempt.group = _Group(group)
+            attempt.hang_detector.follow_another()
             # The board keeps none but a user's request for the next group.
             attempt.asked = attempt.asked if attempt.asked >= StopReason.INTERRUPTED else StopReason.NONE
         commands: list[Command] = []
@@ -227,7 +228,7 @@ class Decisions:
             return []  # a worker has died already, and Ray is ending the others
         board = world.board
         beats = {rank: beat for rank, beat in board.beats.items() if rank not in board.outcomes}
-        hanging = self._attempt.group.hang_detector.look(beats, self._time, returned=bool(board.outcomes))
+        hanging = self._attempt.hang_detector.look(beats, self._time, returned=bool(board.outcomes))
         new = [hang for hang in hanging if hang.rank not in self._attempt.group.ended]
         self._attempt.group.ended |= {hang.rank for hang in new}
         return [EndWorker(hang) for hang in new]

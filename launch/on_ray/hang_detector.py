@@ -13,8 +13,8 @@ from typing import NamedTuple
 from launch.on_ray.status_board import Heartbeat
 from trainer.base.errors import UsageError
 
-# Phases in which steps of training or evaluation are counted while they last.
-_COUNTED = ("stepping", "data", "evaluation")
+# Phases in which steps of training or evaluation are counted while they last, and the kind of these steps.
+_COUNTED = {"stepping": "training", "data": "training", "evaluation": "evaluation"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,9 +23,11 @@ class HangLimits:
 
     Args:
       silence: without a heartbeat. Less than the 10 s after which TensorFlow's own service ends the other workers.
-      step_seconds: without a step, in training, evaluation or waiting for data; or `times` the usual time of a step, if
-        that is longer.
-      slow: in start-up, compilation or saving, before the first step, or while all workers are between steps.
+      step_seconds: without a step, in training or evaluation; or `times` the usual time of such a step, if that is
+        longer.
+      data: without a step, while waiting for data; or `times` the usual time of a step.
+      slow: in start-up, compilation or saving, until a step of its kind has been seen, or while all workers are between
+        steps.
       times: see `step_seconds`.
 
     Raises:
@@ -34,6 +36,7 @@ class HangLimits:
 
     silence: float = 8
     step_seconds: float = 12
+    data: float = 300
     slow: float = 900
     times: float = 20
 
@@ -57,7 +60,7 @@ class Hang(NamedTuple):
 
 
 class HangDetector:
-    """Watches one group of workers.
+    """Watches a group of workers, and those that follow it.
 
     Args:
       limits: how long a worker may go without progress.
@@ -67,7 +70,11 @@ class HangDetector:
         self._limits = limits
         self._seen: dict[int, tuple[Heartbeat, float]] = {}  # by rank, the newest progress and when it was seen
         self._entered: dict[int, Heartbeat] = {}  # by rank, the first beat of its phase
-        self._step_seconds: deque[float] = deque(maxlen=20)
+        self._step_seconds = {kind: deque[float](maxlen=20) for kind in _COUNTED.values()}
+
+    def follow_another(self) -> None:
+        """Another group of as many workers begins; how long steps usually take is still known."""
+        self._seen, self._entered = {}, {}
 
     def look(self, beats: Mapping[int, tuple[Heartbeat, float]], now: float, returned: bool = False) -> list[Hang]:
         """Returns the workers that hang; none as long as any worker makes progress.
@@ -80,8 +87,10 @@ class HangDetector:
             if before is None or before[0].phase != beat.phase:
                 self._entered[rank] = beat
             if before is None or _progress(before[0]) != _progress(beat):
-                if before is not None and beat.collectives > before[0].collectives:
-                    self._step_seconds.append((now - before[1]) / (beat.collectives - before[0].collectives))
+                kind = _COUNTED.get(beat.phase)
+                steps = beat.collectives - before[0].collectives if before is not None else 0
+                if before is not None and kind and steps > 0 and kind == _COUNTED.get(before[0].phase):
+                    self._step_seconds[kind].append((now - before[1]) / steps)
                 self._seen[rank] = (beat, now)
         silent = [rank for rank, (_, age) in beats.items() if age > self._limits.silence]
         # If others make progress, so does a silent rank: its machine may just be busy.
@@ -101,16 +110,19 @@ class HangDetector:
         beat, at = self._seen[rank]
         # Between steps all ranks together may take long; one rank alone keeps the others waiting in a step.
         counted = self._is_counted(rank, beat) or (beat.phase == "other" and bool(awaited))
-        return now - at > (self._step_limit() if counted else self._limits.slow)
+        return now - at > (self._step_limit(beat.phase) if counted else self._limits.slow)
 
     def _is_counted(self, rank: int, beat: Heartbeat) -> bool:
         # The first step of an evaluation may compile, and the first step of an attempt may wait for files to be opened.
         before = self._entered[rank].collectives if beat.phase == "evaluation" else 0
         return beat.phase in _COUNTED and beat.collectives > before
 
-    def _step_limit(self) -> float:
-        usual = statistics.median(self._step_seconds) if self._step_seconds else 0.0
-        return max(self._limits.step_seconds, self._limits.times * usual)
+    def _step_limit(self, phase: str) -> float:
+        usual = self._step_seconds[_COUNTED.get(phase, "training")]
+        if not usual:
+            return self._limits.slow  # nothing is known of such steps yet
+        least = self._limits.data if phase == "data" else self._limits.step_seconds
+        return max(least, self._limits.times * statistics.median(usual))
 
     def _hang(self, rank: int, seconds: float, silent: bool) -> Hang:
         beat, _ = self._seen[rank]

@@ -189,7 +189,8 @@ def test_workers_that_leave_hang_or_die_are_named_and_replaced(ray, whole, tmp_p
     asked = tmp_path / "asked"
     asked.mkdir()
     # After 10 seconds TensorFlow by itself ends the worker that waits for the silent one, who is to be named all the same.
-    late = ("--gin_file=hanging.gin", "--gin_param=hang_detector.HangLimits.silence = 11")
+    limits = ("--gin_param=hang_detector.HangLimits.silence = 11", "--gin_param=hang_detector.HangLimits.data = 12")
+    late = ("--gin_file=hanging.gin", *limits)
     run = ray(tmp_path / "run", *LONG, *cluster.TWO, *late, HANG_IN=str(asked))
     run.wait_for_step(60)
     assert run.process.poll() is None, run.output

@@ -21,6 +21,7 @@ class CollectiveWait:
         with tf.device("CPU:0"):
             self._count = tf.Variable(0, dtype=tf.int64, trainable=False)
             self._waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+        self._passed = 0
 
     def enter(self, tensors: Sequence[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Counts an arrival once all `tensors` have been computed; called in replica context.
@@ -38,9 +39,13 @@ class CollectiveWait:
         with tf.device("CPU:0"), tf.control_dependencies(list(tensors)):
             self._waited.assign_add(tf.timestamp() - moment)
 
+    def passed(self, steps: int) -> None:
+        """Counts steps of a replica that has no other to wait for, which enters no collective."""
+        self._passed += steps
+
     def count(self) -> int:
-        """How often replicas of this process have reached a collective so far, all added up."""
-        return int(self._count.numpy())
+        """How often replicas of this process have reached a collective so far, or done a step alone, all added up."""
+        return int(self._count.numpy()) + self._passed
 
     def waited(self) -> float:
         """Seconds spent in the steps' collectives so far, averaged over this process's replicas."""

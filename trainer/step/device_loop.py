@@ -37,6 +37,8 @@ class DeviceLoop:
             if self._compiled is None:
                 self._compiled = self._compile(segment)
             self._compiled(*segment)
+            if self._one_replica:
+                self.train_step.collective_wait.passed(int(segment.stop - segment.start))
 
     def read(self) -> StepResults:
         """See ResultReader.read."""

@@ -84,6 +84,8 @@ class Evaluator:
                 steps, started = min(left, self._pace.steps), time.monotonic()
                 for segment in batches.take(steps):
                     self._run_block(*segment)
+                if self._strategy.num_replicas_in_sync == 1:
+                    self._collective_wait.passed(steps)
                 seconds = time.monotonic() - started if self._compiled else 0.0
                 self._compiled, left = True, left - steps
         sums = {name: (float(total.numpy()), float(count.numpy())) for name, (total, count) in self._sums.items()}

@@ -6,7 +6,7 @@ from launch.on_ray.hang_detector import HangDetector, HangLimits
 from launch.on_ray.status_board import Heartbeat
 from trainer.base.errors import UsageError
 
-LIMITS = HangLimits(silence=8, step_seconds=12, slow=100, times=20)
+LIMITS = HangLimits(silence=8, step_seconds=12, data=40, slow=100, times=20)
 
 
 def stepping(collectives, phase="stepping"):
@@ -17,6 +17,14 @@ def look(monitor, now, *beats, ages=(0.5, 0.5)):
     return monitor.look({rank: (beat, ages[rank]) for rank, beat in enumerate(beats)}, now)
 
 
+def seen_stepping():
+    """A detector that has seen some steps of half a second, up to step 40 of two workers at -1 s."""
+    monitor = HangDetector(LIMITS)
+    for step in range(36, 41):
+        look(monitor, -1 - 0.5 * (40 - step), stepping(step), stepping(step))
+    return monitor
+
+
 def test_workers_that_step_are_left_alone():
     monitor = HangDetector(LIMITS)
     for second in range(100):
@@ -24,21 +32,43 @@ def test_workers_that_step_are_left_alone():
 
 
 def test_who_has_not_arrived_is_to_blame_and_not_who_waits():
-    monitor = HangDetector(LIMITS)
+    monitor = seen_stepping()
     for second in range(12):
         assert look(monitor, second, stepping(41), stepping(40)) == []
     (hang,) = look(monitor, 12.5, stepping(41), stepping(40))
     assert (hang.rank, hang.phase, hang.collectives, hang.silent) == (1, "stepping", 40, False)
-    assert hang.seconds == pytest.approx(12.5)
+    assert hang.seconds == pytest.approx(13.5)
 
 
-@pytest.mark.parametrize("phase", ["data", "other"])
-def test_who_is_stuck_elsewhere_while_the_others_wait_in_a_step_is_named_with_its_phase(phase):
+@pytest.mark.parametrize("phase, limit", [("data", 40), ("other", 12)])
+def test_who_is_stuck_elsewhere_while_the_others_wait_in_a_step_is_named_with_its_phase(phase, limit):
     """Waiting for data, or between steps."""
-    monitor = HangDetector(LIMITS)
+    monitor = seen_stepping()
     look(monitor, 0, stepping(41), stepping(40, phase))
-    (hang,) = look(monitor, 13, stepping(41), stepping(40, phase))
+    assert look(monitor, limit, stepping(41), stepping(40, phase)) == []
+    (hang,) = look(monitor, limit + 1, stepping(41), stepping(40, phase))
     assert (hang.rank, hang.phase) == (1, phase)
+
+
+def test_steps_of_training_and_of_evaluation_have_each_their_usual_time():
+    """A step of training may take long although batches of an evaluation do not."""
+    monitor = HangDetector(LIMITS)
+    for step in range(5):
+        look(monitor, 15.0 * step, *[stepping(step)] * 2)
+    for batch in range(30):
+        assert look(monitor, 61 + 0.1 * batch, *[stepping(5 + batch, "evaluation")] * 2) == []
+    assert look(monitor, 65, *[stepping(35)] * 2) == look(monitor, 65 + 290, *[stepping(35)] * 2) == []
+    assert len(look(monitor, 65 + 301, *[stepping(35)] * 2)) == 2
+    evaluating = HangDetector(LIMITS)
+    for batch in range(30):
+        look(evaluating, 0.1 * batch, *[stepping(5 + batch, "evaluation")] * 2)
+    assert len(look(evaluating, 3 + 13, *[stepping(34, "evaluation")] * 2)) == 2
+
+
+def test_a_worker_alone_is_seen_to_get_on_in_a_long_evaluation():
+    monitor = HangDetector(LIMITS)
+    for second in range(0, 1000, 5):
+        assert monitor.look({0: (stepping(second, "evaluation"), 0.5)}, second) == []
 
 
 def test_what_is_shown_after_an_evaluation_may_take_long():
@@ -83,7 +113,7 @@ def test_slow_steps_are_given_time():
     assert len(look(monitor, 20 + 101, stepping(4), stepping(4))) == 2
 
 
-@pytest.mark.parametrize("name", ["silence", "step_seconds", "slow", "times"])
+@pytest.mark.parametrize("name", ["silence", "step_seconds", "data", "slow", "times"])
 def test_limits_that_make_no_sense(name):
     with pytest.raises(UsageError, match=f"HangLimits.{name} = 0"):
         HangLimits(**{name: 0})
@@ -99,7 +129,7 @@ def test_evaluation_is_slow_until_its_first_batch():
 
 
 def test_who_does_not_end_when_the_others_have_is_to_blame():
-    monitor = HangDetector(LIMITS)
+    monitor = seen_stepping()
     beats = {1: (stepping(40, "other"), 0.5)}
     assert monitor.look(beats, 0) == monitor.look(beats, 13) == []
     (hang,) = monitor.look(beats, 14, returned=True)
