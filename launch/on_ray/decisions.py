@@ -153,7 +153,8 @@ class Decisions:
         self._attempt, self._possible, self._told = _Attempt(workers, self._time, self._cluster), -1, False
         self._enter(State.STARTING)
         self._said_at = self._time
-        return [Start(workers)]
+        fewer = [Say(f"there is room for {workers} of up to {self._most} workers")] if workers < self._most else []
+        return [*fewer, Start(workers)]
 
     def _pause_on(self, world: World) -> list[Command]:
         if world.request:

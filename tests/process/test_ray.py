@@ -221,6 +221,34 @@ def test_a_command_that_is_killed_or_stopped_leaves_nothing_behind_and_can_be_gi
     run.require_nothing_left()
 
 
+SPREAD = "--gin_param=cluster.PlacementSettings.strategy = 'STRICT_SPREAD'"
+
+
+def test_where_workers_would_have_to_be_on_nodes_of_their_own_as_many_start_as_there_are_nodes(ray, tmp_path):
+    run = ray(tmp_path / "run", *user_code.SHORT, *cluster.RAY, "--num_workers=1:2", SPREAD, NOBODY_WAITS)
+    assert run.wait() == 0, run.output
+    assert run.find(r"^there is room for 1 of up to 2 workers$") and run.groups() == 1, run.output
+    assert reading.report(run.run_dir)["num_replicas"] == 1
+
+
+def test_a_signal_ends_the_wait_for_room_at_once(ray, tmp_path):
+    run = ray(tmp_path / "run", *user_code.SHORT, *cluster.TWO, SPREAD)
+    assert run.wait_for(r"^waiting for room: 1 of at least 2 workers .*, placed by STRICT_SPREAD, 0 s"), run.output
+    asked = time.monotonic()
+    run.kill(signal.SIGTERM)
+    assert run.wait() == 143, run.output
+    assert time.monotonic() - asked < 5 and not (run.run_dir / "report.json").exists()
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_all_workers_with_one_line(ray, tmp_path):
+    run = ray(tmp_path / "run", *LONG, *cluster.TWO, NOBODY_WAITS)
+    run.wait_for_step(30)
+    (run.run_dir / "checkpoints").rename(run.run_dir / "elsewhere")
+    (run.run_dir / "checkpoints").write_text("no folder")
+    assert run.wait() == 1, run.output
+    assert len(run.err) == 1 and "no checkpoint could be written" in run.err[0] and run.groups() == 1, run.output
+
+
 @pytest.mark.slow  # of all its processes above
 def test_a_signal_to_the_driver_alone_is_one_to_the_command(own_ray, tmp_path):
     run = own_ray(tmp_path / "run", *LONG, *cluster.TWO, NOBODY_WAITS)

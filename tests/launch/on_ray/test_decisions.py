@@ -82,6 +82,7 @@ def test_as_many_are_started_as_there_is_room_for():
     assert Driver((1, 2), possible=3).see() == [Start(2)]
     fewer = Driver((1, 4), possible=2)
     assert fewer.see() == [] and fewer.see() == [Start(2)], "two looks have to agree"
+    assert fewer.said() == "there is room for 2 of up to 4 workers"
     changing = Driver((1, 4), possible=2)
     assert changing.see() == changing.see(possible=3) == changing.see(possible=2) == []
 
