@@ -76,9 +76,8 @@ class _Attempt:
     follows, once the driver has ended it.  forced: whether its controller was ended, too.
     """
 
-    def __init__(self, count: int, now: float, cluster: Cluster):
+    def __init__(self, count: int, now: float):
         self.count, self.whole_at, self.group = count, now, _Group("")
-        self.hang_detector = HangDetector(cluster.hang_limits)
         self.asked, self.forced = StopReason.NONE, False
         self.verdict: Decision | None = None
 
@@ -97,7 +96,8 @@ class Decisions:
         self._time, self._seen_at, self._said_at = 0.0, -1.0, -_SECONDS_BETWEEN_WORDS
         self._look, self._possible, self._told = -1, -1, False  # of the look at the room before; whether it was told
         self._pause = 0.0  # until the next attempt, seconds
-        self._attempt = _Attempt(0, 0.0, cluster)
+        self._hang_detector = HangDetector(cluster.hang_limits)
+        self._attempt = _Attempt(0, 0.0)
         self._enter(State.WAITING)
 
     def _enter(self, state: State) -> None:
@@ -150,7 +150,7 @@ class Decisions:
         return self._word(f"waiting for room: {room.possible} of at least {self._least} workers {wanted}", at_once)
 
     def _begin(self, workers: int) -> list[Command]:
-        self._attempt, self._possible, self._told = _Attempt(workers, self._time, self._cluster), -1, False
+        self._attempt, self._possible, self._told = _Attempt(workers, self._time), -1, False
         self._enter(State.STARTING)
         self._said_at = self._time
         fewer = [Say(f"there is room for {workers} of up to {self._most} workers")] if workers < self._most else []
@@ -193,7 +193,7 @@ class Decisions:
         attempt, group = self._attempt, world.board.group
         if group != attempt.group.name:
             attempt.group = _Group(group)
-            attempt.hang_detector.follow_another()
+            self._hang_detector.follow_another()
             # The board keeps none but a user's request for the next group.
             attempt.asked = attempt.asked if attempt.asked >= StopReason.INTERRUPTED else StopReason.NONE
         commands: list[Command] = []
@@ -229,7 +229,7 @@ class Decisions:
             return []  # a worker has died already, and Ray is ending the others
         board = world.board
         beats = {rank: beat for rank, beat in board.beats.items() if rank not in board.outcomes}
-        hanging = self._attempt.hang_detector.look(beats, self._time, returned=bool(board.outcomes))
+        hanging = self._hang_detector.look(beats, self._time, returned=bool(board.outcomes))
         new = [hang for hang in hanging if hang.rank not in self._attempt.group.ended]
         self._attempt.group.ended |= {hang.rank for hang in new}
         return [EndWorker(hang) for hang in new]

@@ -73,7 +73,7 @@ class HangDetector:
         self._step_seconds = {kind: deque[float](maxlen=20) for kind in _COUNTED.values()}
 
     def follow_another(self) -> None:
-        """Another group of as many workers begins; how long steps usually take is still known."""
+        """Another group begins; about how long steps usually take is still known."""
         self._seen, self._entered = {}, {}
 
     def look(self, beats: Mapping[int, tuple[Heartbeat, float]], now: float, returned: bool = False) -> list[Hang]:
@@ -87,10 +87,8 @@ class HangDetector:
             if before is None or before[0].phase != beat.phase:
                 self._entered[rank] = beat
             if before is None or _progress(before[0]) != _progress(beat):
-                kind = _COUNTED.get(beat.phase)
-                steps = beat.collectives - before[0].collectives if before is not None else 0
-                if before is not None and kind and steps > 0 and kind == _COUNTED.get(before[0].phase):
-                    self._step_seconds[kind].append((now - before[1]) / steps)
+                if before is not None:
+                    self._learn(before[0], beat, now - before[1])
                 self._seen[rank] = (beat, now)
         silent = [rank for rank, (_, age) in beats.items() if age > self._limits.silence]
         # If others make progress, so does a silent rank: its machine may just be busy.
@@ -105,6 +103,13 @@ class HangDetector:
             for rank, (beat, _) in beats.items()
             if beat.collectives == last
         ]
+
+    def _learn(self, before: Heartbeat, beat: Heartbeat, seconds: float) -> None:
+        """Notes how long steps took between two heartbeats, if all of them were of one kind."""
+        steps, phases = beat.collectives - before.collectives, {before.phase, beat.phase} - {"other"}
+        kinds = {_COUNTED.get(phase, "none") for phase in phases} or {"training"}
+        if steps > 0 and len(kinds) == 1 and kinds != {"none"}:
+            self._step_seconds[kinds.pop()].append(seconds / steps)
 
     def _stands_still(self, rank: int, now: float, awaited: object) -> bool:
         beat, at = self._seen[rank]

@@ -35,8 +35,8 @@ class Worker:
 class Fit:
     """fit(): placing -> up -> over, and again from placing when a worker has died."""
 
-    def __init__(self, number, count, now, rng, first_step):
-        self.number, self.count, self.first_step = number, count, first_step
+    def __init__(self, number, count, now, rng):
+        self.number, self.count = number, count
         self.workers, self.phase, self.group, self.since = [], "placing", "", now
         self.deaf, self.endless = rng.random() < 0.1, rng.random() < 0.01  # a controller that does not listen
         self.ends_at = self.error = None
@@ -253,7 +253,7 @@ class Simulation:
                 if not self.least <= workers <= self.most:
                     raise Broken(f"{workers} workers")
                 self.fits += 1
-                self.fit = Fit(self.fits, workers, self.now, self.rng, self.step)
+                self.fit = Fit(self.fits, workers, self.now, self.rng)
                 self.said_at = self.now
             case commands.Ask(reason):
                 self.fit.asked, self.fit.asked_at = max(self.fit.asked, reason), self.now
@@ -289,9 +289,7 @@ class Simulation:
             return
         for worker in self.fit.workers:
             worker.hangs_since += tick if tick > 10 else 0  # nobody looked
-            early = (
-                LIMITS.slow if self.step - self.fit.first_step < 9 else 4 * LIMITS.times
-            )  # what a start took counts in the usual step
+            early = LIMITS.slow if self.step < 9 else 4 * LIMITS.times  # what a start took counts in the usual step
             limit = LIMITS.silence if worker.hanging == "silent" else early
             if worker.alive and worker.hanging and self.now - worker.hangs_since > limit + 10:
                 raise Broken(f"a worker that hangs ({worker.hanging}) was not ended")

@@ -65,6 +65,23 @@ def test_steps_of_training_and_of_evaluation_have_each_their_usual_time():
     assert len(look(evaluating, 3 + 13, *[stepping(34, "evaluation")] * 2)) == 2
 
 
+def test_what_actions_take_between_steps_belongs_to_them():
+    """Most heartbeats may come between steps, where actions run."""
+    monitor = HangDetector(LIMITS)
+    for step in range(1, 5):
+        look(monitor, step, *[stepping(step, "other")] * 2)
+    look(monitor, 5, stepping(6), stepping(5))
+    (hang,) = look(monitor, 26, stepping(6), stepping(5))
+    assert hang.rank == 1
+
+
+def test_of_a_group_that_follows_the_usual_time_is_known():
+    monitor = seen_stepping()
+    monitor.follow_another()
+    look(monitor, 100, stepping(2), stepping(1))
+    assert [hang.rank for hang in look(monitor, 113, stepping(2), stepping(1))] == [1]
+
+
 def test_a_worker_alone_is_seen_to_get_on_in_a_long_evaluation():
     monitor = HangDetector(LIMITS)
     for second in range(0, 1000, 5):
