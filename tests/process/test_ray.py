@@ -323,7 +323,7 @@ def test_what_the_workers_find_wrong_is_said_as_in_one_process(ray, tmp_path):
 
 def test_the_console_of_a_cluster_is_that_of_one_process(undisturbed_run):
     assert undisturbed_run.err == []
-    kinds = r"^(worker [01] |run  |devices  |data  |model  |steps  |actions  |step [\d,]+[ /]|finished at step 256  |watch  )"
+    kinds = r"^(starting: |worker [01] |run  |devices  |data  |model  |steps  |actions  |step [\d,]+[ /]|finished at step 256  |watch  )"
     assert [line for line in undisturbed_run.out if not re.match(kinds, line)] == []
     for rank in (0, 1):
         log = undisturbed_run.run_dir / "logs" / f"worker_{rank}.log"

@@ -5,7 +5,20 @@ import simulation
 
 from launch.on_ray import private_ray
 from launch.on_ray.cluster import Cluster, PlacementSettings
-from launch.on_ray.commands import Ask, EndFit, EndWorker, Fail, Finish, FreeGroup, Room, Say, Start, Stopped, World
+from launch.on_ray.commands import (
+    Ask,
+    EndFit,
+    EndWorker,
+    Fail,
+    Finish,
+    FreeGroup,
+    Prestart,
+    Room,
+    Say,
+    Start,
+    Stopped,
+    World,
+)
 from launch.on_ray.decisions import Decisions, State, cause
 from launch.on_ray.hang_detector import HangLimits
 from launch.on_ray.placement import fitting
@@ -38,15 +51,16 @@ def test_no_history_breaks_an_invariant(strategy):
 class Driver:
     """A driver whose world is moved by hand."""
 
-    def __init__(self, workers, possible=2, capacity=2, strategy="PACK", **policy):
+    def __init__(self, workers, possible=2, capacity=2, strategy="PACK", prestart=True, **policy):
         cluster = Cluster(
             placement=lambda: PlacementSettings(strategy=strategy, patience=60, start=30, replacement=10),
             restart_policy=lambda: RestartPolicy(**policy),
             hang_limits=lambda: HangLimits(slow=100),
+            prestart=prestart,
         )
         self.decisions, self.now, self.look = Decisions(cluster, workers), 500.0, 0
         self.request, self.saved, self.possible, self.capacity = StopReason.NONE, -1, possible, capacity
-        self.leaving, self.running, self.error = frozenset(), False, ""
+        self.leaving, self.running, self.error, self.phase = frozenset(), False, "", "stepping"
         self.workers, self.group, self.living, self.outcomes, self.deaths, self.step = 0, "", 0, {}, [], 0
 
     def see(self, seconds=1.0, **changes):
@@ -58,7 +72,7 @@ class Driver:
         size = self.workers if self.group else 0
         board = Snapshot(
             self.group, tuple(Member(i, "h", f"n{i}", i, "a", "", "x", "p") for i in range(size)), "c",
-            {i: (Heartbeat("stepping", self.step, self.step), 0.0) for i in range(self.living)}, self.outcomes, [], self.deaths,
+            {i: (Heartbeat(self.phase, self.step, self.step), 0.0) for i in range(self.living)}, self.outcomes, [], self.deaths,
         )  # fmt: skip
         room = Room(self.look, self.possible, self.capacity, self.leaving)
         world = World(self.now, self.request, self.saved, room, self.running, self.error, board)
@@ -135,7 +149,8 @@ def test_a_controller_that_does_not_listen_is_ended_and_at_last_given_up():
     driver = Driver((2, 2), crashes=0).started(2)
     assert driver.see(deaths=[{0: "gone"}]) == [EndFit()]
     found = [(i, command) for i in range(62) for command in driver.see()]
-    assert found[0] == (30, EndFit(by_force=True)) and isinstance(found[-1][1], Finish) and found[-1][0] == 60
+    assert found[0] == (30, EndFit(by_force=True)) and found[-1][0] == 60
+    assert found[-1][1] == Finish("RestartPolicy.crashes is spent; the last: worker 0 was lost: its process has died")
 
 
 def test_growth_is_asked_for_where_more_would_fit_and_once():
@@ -157,6 +172,7 @@ def test_whoever_stands_on_a_node_that_leaves_is_asked_to():
 
 def test_workers_that_nothing_replaces_are_done_without():
     driver = Driver((1, 2)).started(2)
+    assert [driver.see() for _ in range(20)] == [[]] * 20
     driver.see(deaths=[{1: private_ray.NODE_DIED}], living=1, capacity=1, possible=1)
     assert "worker 1 was lost: its node has died" in driver.said()
     found = [commands for _ in range(12) if (commands := driver.see())]
@@ -177,6 +193,39 @@ def test_a_hang_is_ended_once_and_not_where_somebody_died():
 def test_a_driver_that_was_stopped_accuses_nobody_of_its_own_sleep():
     driver = Driver((2, 2)).started(2)
     assert [driver.see(seconds=3600) for _ in range(5)] == [[]] * 5
+
+
+def test_who_lingers_after_the_others_have_returned_is_ended():
+    driver = Driver((2, 2)).started(2)
+    for step in range(4, 9):
+        driver.see(seconds=0.5, step=step)
+    driver.see(phase="other", outcomes={0: Outcome(0)})
+    found = [command for _ in range(20) for command in driver.see()]
+    assert [command.hang.rank for command in found] == [1]
+
+
+@pytest.mark.parametrize("prestart", [True, False])
+def test_processes_are_prestarted_once_all_have_got_on(prestart):
+    driver = Driver((2, 2), prestart=prestart).started(2)
+    assert driver.see(step=20) == [] and driver.see(step=21, living=1) == []
+    assert driver.see(living=2) == ([Prestart()] if prestart else [])
+    assert driver.see(step=30) == [] and driver.see(group="b", step=31) == ([Prestart()] if prestart else [])
+
+
+def test_the_next_attempt_waits_and_says_so_where_none_gets_on():
+    driver = Driver((2, 2)).started(2)
+    for attempt in range(4):
+        driver.see(running=False, outcomes={0: Outcome(int(StopReason.LEAVE))})
+        if attempt < 3:
+            driver.outcomes = {}
+            while Start(2) not in driver.see():
+                pass
+            driver.see(running=True, living=2)
+    assert [driver.see(outcomes={}) for _ in range(8)] == [[]] * 8
+    assert driver.said() == "the next attempt begins in 8 s, 8 s"
+    assert [driver.see() for _ in range(8)] == [[]] * 8 and driver.see(possible=0) == [], "it waits for room now"
+    assert "waiting for room: 0 of at least 2" in driver.said(), "at once"
+    assert driver.see(request=StopReason.TERMINATED) == [Stopped()]
 
 
 def test_what_ray_cannot_run_is_said_and_what_died_while_it_started_is_tried_again():
