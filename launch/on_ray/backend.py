@@ -59,7 +59,7 @@ class Deaths(UserCallback):  # type: ignore[misc]
 
     def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, Exception]) -> None:
         # Ray reports follow-up deaths too; pass on only the first causes. Workers that could not reach the dead one are
-        # follow-ups, and workers that ended because the driver freed their resources (placement.free_broken_group).
+        # follow-ups, and workers that ended because the driver freed their resources (placement.free_group).
         dead = {r: e for r, e in worker_exceptions.items() if isinstance(e, private_ray.WorkerHealthCheckFailedError)}
         first = {r: e for r, e in dead.items() if private_ray.GROUP_REMOVED not in str(e)}
         blamed = first or dead or worker_exceptions

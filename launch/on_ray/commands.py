@@ -1,5 +1,9 @@
-"""What the driver of a Ray run sees, and what it can be told to do: plain data. Nothing here sees or does anything."""
+"""What the driver of a Ray run sees, and what it can be told to do: plain data. Nothing here sees or does anything.
 
+Commands are no tuples, which would be equal to those of another kind with the same contents.
+"""
+
+import dataclasses
 from typing import NamedTuple
 
 from launch.on_ray.hang_detector import Hang
@@ -39,55 +43,70 @@ class World(NamedTuple):
     board: Snapshot
 
 
-class Start(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Start:
     """Call fit() with so many workers."""
 
     workers: int
 
 
-class Ask(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Ask:
     """Ask the workers of this attempt to stop at the next step boundary."""
 
     reason: StopReason
 
 
-class EndWorker(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class EndWorker:
     """End a worker that hangs; Ray starts the group again."""
 
     hang: Hang
 
 
-class EndFit(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class EndFit:
     """Make Ray's controller end the fit(); `by_force`: end the controller, which does not listen."""
 
     by_force: bool = False
 
 
-class FreeGroup(NamedTuple):
-    """Free the resources of the group if one of its workers has died: Ray Train may wait for them for ever."""
+@dataclasses.dataclass(frozen=True)
+class FreeGroup:
+    """Free the resources of the group if one of its workers has died: Ray Train may wait for them for ever.
+
+    by_force: in any case, since the fit() is over.
+    """
+
+    by_force: bool = False
 
 
-class Prestart(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Prestart:
     """Prestart processes on the nodes of the group."""
 
 
-class Say(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Say:
     """Tell the user."""
 
     line: str
 
 
-class Finish(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Finish:
     """The command ends: with the workers' exit status, or why there is no further attempt."""
 
     why: str = ""
 
 
-class Stopped(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Stopped:
     """The command ends by the user's request while no worker runs."""
 
 
-class Fail(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Fail:
     """The command ends with this message."""
 
     message: str

@@ -12,6 +12,7 @@ itself, within one fit(), when a worker dies; it is followed, and ended where Ra
 """
 
 import enum
+import math
 from collections.abc import Mapping, Sequence
 
 from launch.on_ray import private_ray
@@ -32,7 +33,7 @@ from launch.on_ray.commands import (
 )  # fmt: skip
 from launch.on_ray.hang_detector import HangDetector
 from launch.on_ray.restart_policy import Decision, Next
-from launch.on_ray.status_board import PeerLost, Snapshot
+from launch.on_ray.status_board import Outcome, PeerLost, Snapshot
 from trainer.lifecycle.stop_requests import StopReason
 
 # A worker whose last heartbeat is older than this counts as lost, seconds.
@@ -41,6 +42,9 @@ _LIVING_BEAT = 5.0
 _SECONDS_BETWEEN_WORDS = 8.0
 # After these, a fit() that was told to end loses its controller, and is given up.
 _SECONDS_TO_ABORT, _SECONDS_TO_DIE = 30.0, 60.0
+_SECONDS_FOR_STEADY_ROOM = 10.0
+# The room that two jobs leave each other may be there for a moment.
+_LOOKS_BEFORE_GROWTH = 3
 # Until each worker has reached this many collectives a group is still starting, and prestarting would slow it down.
 _COLLECTIVES_BEFORE_PRESTARTING = 20
 # The most that a look adds to the time that limits are measured in: a driver that was stopped for a while has seen
@@ -62,23 +66,27 @@ class State(enum.Enum):
 class _Group:
     """What is known of the group that is followed.
 
-    broken: whether a worker has died, so that Ray ends the others.  ended: the ranks that were ended as they hung.
+    whole: whether all of its workers were there once.  broken: whether one has died, so that Ray ends the others.
+    ended: the ranks that were ended as they hung, and when.  returned_at: when the first outcome came.
     """
 
     def __init__(self, name: str):
-        self.name, self.broken, self.prestarted, self.ended = name, False, False, set[int]()
+        self.name, self.whole, self.broken, self.prestarted = name, False, False, False
+        self.ended: dict[int, float] = {}
+        self.returned_at: float | None = None
 
 
 class _Attempt:
     """The present fit().
 
     count: its workers.  whole_at: when all of them were last there.  asked: what they were asked.  verdict: what
-    follows, once the driver has ended it.  forced: whether its controller was ended, too.
+    follows, once the driver has ended it.  forced: whether its controller was ended, too.  growing: at how many looks
+    in a row there was room for more workers.
     """
 
     def __init__(self, count: int, now: float):
         self.count, self.whole_at, self.group = count, now, _Group("")
-        self.asked, self.forced = StopReason.NONE, False
+        self.asked, self.forced, self.growing = StopReason.NONE, False, 0
         self.verdict: Decision | None = None
 
 
@@ -93,7 +101,7 @@ class Decisions:
     def __init__(self, cluster: Cluster, workers: tuple[int, int]):
         self._cluster, self._policy = cluster, cluster.restart_policy
         self._least, self._most = workers
-        self._time, self._seen_at, self._said_at = 0.0, -1.0, -_SECONDS_BETWEEN_WORDS
+        self._time, self._seen_at, self._said_at = 0.0, -1.0, -math.inf
         self._look, self._possible, self._told = -1, -1, False  # of the look at the room before; whether it was told
         self._pause = 0.0  # until the next attempt, seconds
         self._hang_detector = HangDetector(cluster.hang_limits)
@@ -124,7 +132,7 @@ class Decisions:
             commands = self._accompany(world)
         self._look = world.room.look
         if any(isinstance(command, Say) for command in commands):
-            self._said_at = self._time
+            self._said_at = world.now
         return commands
 
     # Between attempts.
@@ -136,8 +144,10 @@ class Decisions:
         if room.look != self._look:
             # Nodes come and go, and the last group's resources are freed late: two looks in a row have to agree.
             before, self._possible = self._possible, room.possible
-            if room.possible >= self._least and (room.possible >= self._most or room.possible == before):
-                return self._begin(min(room.possible, self._most))
+            # Room that comes and goes: what there is at least will do.
+            steady = room.possible == before or (before >= self._least and self._waited > _SECONDS_FOR_STEADY_ROOM)
+            if room.possible >= self._least and (room.possible >= self._most or steady):
+                return self._begin(min(room.possible, self._most, before if steady else self._most))
         wanted = f"with {self._cluster.worker.resources} each, placed by {placement.strategy}"
         if self._waited > placement.patience and room.possible < self._least:
             return self._over(
@@ -152,7 +162,7 @@ class Decisions:
     def _begin(self, workers: int) -> list[Command]:
         self._attempt, self._possible, self._told = _Attempt(workers, self._time), -1, False
         self._enter(State.STARTING)
-        self._said_at = self._time
+        self._said_at = self._seen_at
         fewer = [Say(f"there is room for {workers} of up to {self._most} workers")] if workers < self._most else []
         return [*fewer, Start(workers)]
 
@@ -167,7 +177,8 @@ class Decisions:
     def _attempt_ended(self, world: World) -> list[Command]:
         """fit() has returned, or is given up."""
         board, decision = world.board, self._attempt.verdict
-        commands: list[Command] = [FreeGroup(), *(Say(_how(errors)) for errors in board.deaths)]
+        free = FreeGroup(by_force=decision is not None)
+        commands: list[Command] = [free, *(Say(_how(errors)) for errors in board.deaths)]
         if decision is None and world.error and not board.outcomes:
             # As Ray does if a worker dies just while its group is created.
             if private_ray.ACTOR_DIED not in world.error:
@@ -190,28 +201,35 @@ class Decisions:
 
     def _accompany(self, world: World) -> list[Command]:
         """Each part may end the attempt, which ends the look."""
+        commands: list[Command] = []
+        parts = (
+            self._count_deaths, self._follow, self._stop, self._end_hanging, self._look_at_room, self._follow_start
+        )  # fmt: skip
+        for part in parts:
+            commands += part(world)
+            if self.state is State.ENDING:
+                break
+        return commands
+
+    def _follow(self, world: World) -> list[Command]:
+        """Follows another group; deaths that are told with it are of the one before."""
         attempt, group = self._attempt, world.board.group
         if group != attempt.group.name:
             attempt.group = _Group(group)
             self._hang_detector.follow_another()
             # The board keeps none but a user's request for the next group.
             attempt.asked = attempt.asked if attempt.asked >= StopReason.INTERRUPTED else StopReason.NONE
-        commands: list[Command] = []
-        for part in (self._stop, self._count_deaths, self._end_hanging, self._look_at_room, self._follow_start):
-            commands += part(world)
-            if self.state is State.ENDING:
-                break
-        return commands
+            self._enter(State.STARTING)
+        return []
 
     def _stop(self, world: World) -> list[Command]:
         """Passes on the user's request to stop."""
-        if world.request <= self._attempt.asked:
+        if not world.request:
             return []
-        self._attempt.asked = world.request
-        if not world.board.beats and not world.board.outcomes:
-            # Nobody is there to be asked yet, and the group would start only to stop.
+        if (not self._living(world.board) or self._attempt.group.broken) and not self._outcomes(world.board):
+            # Nobody is there to be asked, and a group would start only to stop.
             return [Ask(world.request), *self._end_fit(Decision(Next.END, 0, ""))]
-        return [Ask(world.request)]
+        return self._ask(world.request)
 
     def _count_deaths(self, world: World) -> list[Command]:
         commands: list[Command] = []
@@ -229,10 +247,11 @@ class Decisions:
             return []  # a worker has died already, and Ray is ending the others
         board = world.board
         beats = {rank: beat for rank, beat in board.beats.items() if rank not in board.outcomes}
-        hanging = self._hang_detector.look(beats, self._time, returned=bool(board.outcomes))
-        new = [hang for hang in hanging if hang.rank not in self._attempt.group.ended]
-        self._attempt.group.ended |= {hang.rank for hang in new}
-        return [EndWorker(hang) for hang in new]
+        hanging, ended = self._hang_detector.look(beats, self._time, bool(board.outcomes)), self._attempt.group.ended
+        # Its node may not have answered the first time.
+        new = [hang for hang in hanging if self._time - ended.get(hang.rank, -math.inf) > _SECONDS_TO_DIE]
+        ended |= {hang.rank: self._time for hang in new}
+        return [command for hang in new for command in (Say(f"worker {hang.rank} hangs: ending it"), EndWorker(hang))]
 
     def _look_at_room(self, world: World) -> list[Command]:
         """Asks the group to stop when there is room for more workers or one of its nodes is drained.
@@ -248,33 +267,57 @@ class Decisions:
             attempt.whole_at = self._time
         if room.leaving & {member.node for member in board.members}:
             return self._ask(StopReason.LEAVE)
-        if living == attempt.count:
-            return self._ask(StopReason.RESIZE) if attempt.count < min(self._most, room.possible) else []
+        if living == attempt.count and not attempt.group.broken:
+            attempt.growing = attempt.growing + 1 if attempt.count < min(self._most, room.possible) else 0
+            return self._ask(StopReason.RESIZE) if attempt.growing >= _LOOKS_BEFORE_GROWTH else []
         broken_for, patience = self._time - attempt.whole_at, self._cluster.placement.replacement
-        if not board.outcomes and broken_for > patience and room.capacity < attempt.count:
+        if not self._outcomes(board) and broken_for > patience and room.capacity < attempt.count:
             return self._end_fit(Decision(Next.AGAIN, 0, "with the workers that there is room for"))
         return [FreeGroup()] if board.members and broken_for > _LIVING_BEAT else []
 
     def _follow_start(self, world: World) -> list[Command]:
         """Whether all workers are there; a start that takes too long is ended."""
-        board, living = world.board, self._living(world.board)
-        if living == self._attempt.count or board.outcomes:
-            if self.state is not State.RUNNING:
-                self._enter(State.RUNNING)
-            started = len(board.beats) == self._attempt.count and not board.outcomes
+        board, living, outcomes = world.board, self._living(world.board), self._outcomes(world.board)
+        attempt, group, placement = self._attempt, self._attempt.group, self._cluster.placement
+        group.whole |= living == attempt.count
+        # Nobody has told of it.
+        group.broken |= group.whole and not living and self._time - attempt.whole_at > _SECONDS_TO_DIE
+        runs = group.whole and not group.broken  # also if a heartbeat is late
+        if runs and self.state is not State.RUNNING:
+            self._enter(State.RUNNING)
+        if outcomes:
+            return self._follow_return(world)
+        if runs:
             steps = min((beat.collectives for beat, _ in board.beats.values()), default=0)
-            if self._attempt.group.prestarted or not started or steps <= _COLLECTIVES_BEFORE_PRESTARTING:
+            if group.prestarted or living < attempt.count or steps <= _COLLECTIVES_BEFORE_PRESTARTING:
                 return []
-            self._attempt.group.prestarted = True
+            group.prestarted = True
             return [Prestart()] if self._cluster.prestart else []
         if self.state is not State.STARTING:
             self._enter(State.STARTING)
-        limit = self._cluster.placement.start
+        limit = max(placement.start, placement.replacement if world.room.capacity < attempt.count else 0.0)
         if self._waited <= limit:
-            return self._word(f"starting: {living} of {self._attempt.count} workers are there")
-        how = f"{self._attempt.count - living} of {self._attempt.count} workers were not there after {limit:.0f} s"
+            return self._word(f"starting: {living} of {attempt.count} workers are there")
+        how = f"{attempt.count - living} of {attempt.count} workers were not there after {limit:.0f} s"
         decision = self._policy.died(world.saved, how)
         return self._end_fit(decision._replace(why=decision.why or how))
+
+    def _follow_return(self, world: World) -> list[Command]:
+        """Workers have returned; fit() must, once all of them have, and none may be missing for ever."""
+        board, group = world.board, self._attempt.group
+        group.returned_at = self._time if group.returned_at is None else group.returned_at
+        never_there = [r for r in range(self._attempt.count) if r not in board.outcomes and r not in board.beats]
+        limit = math.inf
+        if never_there or len(board.outcomes) == self._attempt.count:
+            limit = self._cluster.placement.start if never_there else _SECONDS_TO_ABORT
+        if self._time - group.returned_at <= limit:
+            # Those that have not returned may be evaluating or saving.
+            return self._word("waiting for the end of the attempt") if limit < math.inf else []
+        return self._end_fit(self._policy.ended(board.outcomes, world.saved))
+
+    def _outcomes(self, board: Snapshot) -> Mapping[int, Outcome]:
+        """Those of a group that is at its end; where a worker has died, the group begins anew."""
+        return {} if self._attempt.group.broken else board.outcomes
 
     def _ask(self, reason: StopReason) -> list[Command]:
         if reason <= self._attempt.asked:
@@ -299,13 +342,13 @@ class Decisions:
         if self._waited > _SECONDS_TO_ABORT and not self._attempt.forced:
             self._attempt.forced = True
             return [EndFit(by_force=True)]
-        return self._word("ending the attempt")
+        deaths: list[Command] = [Say(_how(errors)) for errors in world.board.deaths]
+        return deaths or self._word("ending the attempt")
 
     def _word(self, line: str, at_once: bool = False) -> list[Command]:
         """Tells the user why nothing trains, now and then."""
-        if self._time - self._said_at < _SECONDS_BETWEEN_WORDS and not at_once:
+        if self._seen_at - self._said_at < _SECONDS_BETWEEN_WORDS and not at_once:
             return []
-        self._said_at = self._time
         return [Say(f"{line}, {self._waited:.0f} s")]
 
 

@@ -26,6 +26,7 @@ from trainer.base.errors import TrainingError, UsageError
 from trainer.config import text
 from trainer.lifecycle.goodput import wall
 from trainer.lifecycle.signals import Signals
+from trainer.lifecycle.stop_requests import StopReason
 from trainer.observe.console import Console
 from trainer.rundir.directory import RunDirectory
 
@@ -120,7 +121,9 @@ class _Run:
         board: Snapshot = session.answer(self._job.board.snapshot.remote())
         now, ended = time.monotonic(), self._running and not running
         self._running = running
-        if ended or board.deaths:
+        if ended and self._fit is not None and self._fit.error is not None:
+            print(self._fit.error, flush=True)  # to the driver's log
+        if ended or board.deaths or now >= self._next_look:
             self._saved = self._directory.read_report().get("step", -1)
         if ended or now >= self._next_look:
             self._next_look = now + _SECONDS_BETWEEN_LOOKS_FOR_ROOM
@@ -139,15 +142,17 @@ class _Run:
                 self._fit = Fit(self._job, workers, self._cluster, self._directory.logs, environment)
                 self._must_end = False
             case commands.Ask(reason):
-                session.answer(self._job.board.ask.remote(reason))
+                # A user's request is for whichever group there is, another one for this group alone.
+                group = None if reason >= StopReason.INTERRUPTED else board.group
+                session.answer(self._job.board.ask.remote(reason, group))
             case commands.EndWorker(hang):
                 self._end_worker(hang, board)
             case commands.EndFit(by_force):
                 self._must_end = True
                 if by_force and board.controller is not None:
                     ray.kill(board.controller)
-            case commands.FreeGroup():
-                placement.free_broken_group(board.members)
+            case commands.FreeGroup(by_force):
+                placement.free_group(board.members, by_force)
             case commands.Prestart():
                 self._prestarted.replace(board.members)
             case commands.Say(line):

@@ -43,7 +43,8 @@ def look(cluster: Cluster, members: Sequence[Member], number: int) -> Room:
     """
     draining, wanted, strategy = private_ray.draining_nodes(), cluster.worker.resources, cluster.placement.strategy
     staying = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in draining]
-    free = {node["NodeID"]: dict(private_ray.free_resources().get(node["NodeID"], {})) for node in staying}
+    now_free = private_ray.free_resources()
+    free = {node["NodeID"]: dict(now_free.get(node["NodeID"], {})) for node in staying}
     for member in members:
         if member.node in free:
             for name, amount in wanted.items():
@@ -61,10 +62,10 @@ def capacity(cluster: Cluster) -> int:
     return look(cluster, (), 0).capacity
 
 
-def free_broken_group(members: Sequence[Member]) -> None:
-    """Frees the resources of a group if one of its workers has died; the other workers end with that.
+def free_group(members: Sequence[Member], by_force: bool) -> None:
+    """Frees the resources of a group if one of its workers has died, or by force; its workers end with that.
 
     Ray Train does so itself, except when a worker dies while its group starts: then it waits forever.
     """
-    if any(private_ray.actor_is_dead(member.actor) for member in members):
+    if members and (by_force or any(private_ray.actor_is_dead(member.actor) for member in members)):
         ray.util.remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(members[0].placement_group)))

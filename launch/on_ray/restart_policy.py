@@ -88,7 +88,7 @@ class RestartPolicy:
         return Decision(Next.AGAIN, 0, "")
 
     def _count(self, saved: int) -> None:
-        if saved > self._saved >= 0:
+        if saved > self._saved:
             self._crashes = min(self._most_crashes, self._crashes + 1)
         self._in_a_row = self._in_a_row + 1 if saved == self._saved else 1
         self._saved = saved

@@ -106,7 +106,7 @@ class StatusBoard:
     def reset(self) -> None:
         """A fit() is about to be called: forgets the groups of the last one."""
         self._forget("")
-        self._controller = None
+        self._controller, self._deaths = None, []
 
     def started(self, controller: Any) -> None:
         """A fit() has started, with this controller."""
@@ -145,9 +145,10 @@ class StatusBoard:
             self._outcomes[rank] = outcome
             self._abandon |= 0 < outcome.status < StopReason.RESIZE
 
-    def ask(self, request: StopReason) -> None:
-        """The driver asks all workers to end the run at the next boundary."""
-        self._request = max(self._request, request)
+    def ask(self, request: StopReason, group: str | None = None) -> None:
+        """The driver asks all workers to end the run at the next boundary; group: only if it is still this one."""
+        if group in (None, self._group):
+            self._request = max(self._request, request)
 
     def snapshot(self) -> Snapshot:
         """Returns all that is known; news and deaths only once."""

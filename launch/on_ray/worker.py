@@ -109,8 +109,11 @@ class HeartbeatSender:
             beat = Heartbeat(self._goodput.phase(), self.collectives(), self.step)
             try:
                 orders = ray.get(self._board.beat.remote(self._group, self._rank, beat))
-            except ray.exceptions.RayError:
+            except ray.exceptions.ActorDiedError:
                 return  # without a board there is no driver either, and Ray ends its workers
+            except ray.exceptions.RayError:  # of the network, and may pass
+                time.sleep(_SECONDS_BETWEEN_BEATS)
+                continue
             if orders.request:
                 self._requests.ask(orders.request)
             if orders.abandon and self._abandon is not None:

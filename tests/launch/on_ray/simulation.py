@@ -29,6 +29,7 @@ class Broken(AssertionError):
 class Worker:
     def __init__(self, node, begins):
         self.node, self.begins, self.alive = node, begins, True
+        self.tried = False  # to end it
         self.hanging, self.hangs_since, self.seen = "", 0.0, None  # seen: when its last heartbeat came
 
 
@@ -40,7 +41,7 @@ class Fit:
         self.workers, self.phase, self.group, self.since = [], "placing", "", now
         self.deaf, self.endless = rng.random() < 0.1, rng.random() < 0.01  # a controller that does not listen
         self.ends_at = self.error = None
-        self.outcomes, self.asked, self.asked_at = {}, StopReason.NONE, 0.0
+        self.outcomes, self.asked, self.asked_at, self.untold = {}, StopReason.NONE, 0.0, False
 
 
 class Simulation:
@@ -153,16 +154,23 @@ class Simulation:
         if len(places) >= fit.count:
             self.groups += 1
             fit.group, fit.phase = str(self.groups), "up"
+            fit.outcomes = {}
+            if fit.untold:
+                self.deaths.append({})
+                fit.untold = False
             fit.workers = [Worker(n, self.now + self.rng.randint(1, 8)) for n in places[: fit.count]]
 
     def train(self, fit, tick):
         for worker in fit.workers:
-            if worker.alive and worker.hanging != "silent" and self.now >= worker.begins and not fit.outcomes:
+            if worker.alive and worker.hanging != "silent" and self.now >= worker.begins:
                 worker.seen = self.now
         if not all(w.alive for w in fit.workers):
             self.deaths_without_progress += 1
             lost = {i: w.how for i, w in enumerate(fit.workers) if not w.alive}
-            self.deaths.append(lost if self.rng.random() < 0.9 else {})
+            if self.rng.random() < 0.9:
+                self.deaths.append(lost)
+            else:
+                fit.untold = True  # the board finds out with the next group
             for worker in fit.workers:
                 worker.alive = False
             fit.phase, fit.since, fit.workers = "placing", self.now, fit.workers
@@ -173,14 +181,20 @@ class Simulation:
             return
         if fit.asked and self.now - fit.asked_at >= 1:
             self.save()
-            fit.outcomes = {i: Outcome(int(fit.asked)) for i in range(fit.count)}
-            fit.ends_at = self.now + 1
+            self.return_one(fit, int(fit.asked))
             return
         self.step += int(tick) if tick < 10 else 1
         if self.step // SECONDS_PER_SAVE > self.saved // SECONDS_PER_SAVE:
             self.save()
         if self.step >= TOTAL:
-            fit.outcomes, fit.ends_at = {i: Outcome(0) for i in range(fit.count)}, self.now + 1
+            self.return_one(fit, 0)
+
+    def return_one(self, fit, status):
+        """Workers return one after another; one may be lost meanwhile."""
+        fit.outcomes[len(fit.outcomes)] = Outcome(status)
+        if len(fit.outcomes) == fit.count:
+            fit.ends_at = self.now + 1 if self.rng.random() > 0.03 else None  # or it does not return
+            fit.phase = "returned"
 
     def save(self):
         if self.step > self.saved:
@@ -206,7 +220,7 @@ class Simulation:
 
     def hang(self):
         there = [w for w in self.living() if w.seen is not None]
-        if there and self.fit.phase == "up" and not any(w.hanging for w in self.fit.workers):
+        if there and not self.fit.outcomes and not any(w.hanging for w in self.fit.workers):
             worker = self.rng.choice(there)
             worker.hanging, worker.hangs_since = self.rng.choice(("silent", "still")), self.now
 
@@ -260,15 +274,17 @@ class Simulation:
             case commands.EndWorker(hang):
                 self.said_at = self.now
                 worker = self.fit.workers[hang.rank]
-                if not worker.hanging:
+                worker.tried = True
+                if worker.alive and not worker.hanging:
                     raise Broken(f"a healthy worker was ended: {hang}")
-                self.kill(worker, "ended")
-                worker.hanging = ""
+                if self.rng.random() < 0.9:  # its node may not answer
+                    self.kill(worker, "ended")
+                    worker.hanging = ""
             case commands.EndFit(by_force):
                 if not self.fit.endless and (by_force or not self.fit.deaf):
                     self.fit.ends_at = self.now + self.rng.randint(1, 4)
-            case commands.FreeGroup():
-                if self.fit is not None and any(not w.alive for w in self.fit.workers):
+            case commands.FreeGroup(by_force):
+                if self.fit is not None and (by_force or any(not w.alive for w in self.fit.workers)):
                     for worker in self.fit.workers:
                         self.kill(worker, private_ray.GROUP_REMOVED)
             case commands.Say():
@@ -291,7 +307,7 @@ class Simulation:
             worker.hangs_since += tick if tick > 10 else 0  # nobody looked
             early = LIMITS.slow if self.step < 9 else 4 * LIMITS.times  # what a start took counts in the usual step
             limit = LIMITS.silence if worker.hanging == "silent" else early
-            if worker.alive and worker.hanging and self.now - worker.hangs_since > limit + 10:
+            if worker.alive and worker.hanging and self.now - worker.hangs_since > limit + 10 and not worker.tried:
                 raise Broken(f"a worker that hangs ({worker.hanging}) was not ended")
 
 

@@ -72,3 +72,14 @@ def test_a_group_that_is_followed_by_another_without_a_word_was_lost():
     told.reset()
     told.begin("d", MEMBERS)
     assert told.snapshot().deaths == [], "the fit before it ended by itself"
+
+
+def test_a_request_for_a_group_is_not_one_for_the_next():
+    told = board()
+    told.ask(StopReason.RESIZE, "b")
+    assert told.beat("a", 0, BEAT).request is StopReason.NONE
+    told.ask(StopReason.RESIZE, "a")
+    assert told.beat("a", 0, BEAT).request is StopReason.RESIZE
+    told.died({0: "gone"})
+    told.reset()
+    assert told.snapshot().deaths == [], "of a fit that is over"
