@@ -226,8 +226,9 @@ class Decisions:
         """Passes on the user's request to stop."""
         if not world.request:
             return []
-        if (not self._living(world.board) or self._attempt.group.broken) and not self._outcomes(world.board):
-            # Nobody is there to be asked, and a group would start only to stop.
+        group = self._attempt.group
+        if (group.broken or not group.whole) and not self._outcomes(world.board):
+            # A group would start only to stop. One that was whole trains, also where its heartbeats are late.
             return [Ask(world.request), *self._end_fit(Decision(Next.END, 0, ""))]
         return self._ask(world.request)
 

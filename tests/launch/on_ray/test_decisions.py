@@ -272,6 +272,11 @@ def test_a_signal_while_nobody_lives_ends_the_run_at_once():
     assert driver.see(request=StopReason.TERMINATED) == [Ask(StopReason.TERMINATED), EndFit()]
 
 
+def test_a_signal_while_heartbeats_are_late_is_passed_on_to_those_who_train():
+    driver = Driver((2, 2)).started(2)
+    assert driver.see(living=0, request=StopReason.TERMINATED) == [Ask(StopReason.TERMINATED)]
+
+
 def test_each_group_has_its_own_time_to_start():
     driver = Driver((2, 2))
     driver.see()
