@@ -306,14 +306,17 @@ class Decisions:
     def _follow_return(self, world: World) -> list[Command]:
         """Workers have returned; fit() must, once all of them have, and none may be missing for ever."""
         board, group = world.board, self._attempt.group
-        group.returned_at = self._time if group.returned_at is None else group.returned_at
+        if group.returned_at is None:
+            group.returned_at, self._said_at = self._time, self._seen_at  # fit() takes a moment to return, too
         never_there = [r for r in range(self._attempt.count) if r not in board.outcomes and r not in board.beats]
         limit = math.inf
         if never_there or len(board.outcomes) == self._attempt.count:
             limit = self._cluster.placement.start if never_there else _SECONDS_TO_ABORT
         if self._time - group.returned_at <= limit:
             # Those that have not returned may be evaluating or saving.
-            return self._word("waiting for the end of the attempt") if limit < math.inf else []
+            if limit == math.inf:
+                return []
+            return self._word("waiting for the end of the attempt", since=group.returned_at)
         return self._end_fit(self._policy.ended(board.outcomes, world.saved))
 
     def _outcomes(self, board: Snapshot) -> Mapping[int, Outcome]:
@@ -346,11 +349,12 @@ class Decisions:
         deaths: list[Command] = [Say(_how(errors)) for errors in world.board.deaths]
         return deaths or self._word("ending the attempt")
 
-    def _word(self, line: str, at_once: bool = False) -> list[Command]:
-        """Tells the user why nothing trains, now and then."""
+    def _word(self, line: str, at_once: bool = False, since: float | None = None) -> list[Command]:
+        """Tells the user why nothing trains, now and then, and for how long; since: if not in this state alone."""
         if self._seen_at - self._said_at < _SECONDS_BETWEEN_WORDS and not at_once:
             return []
-        return [Say(f"{line}, {self._waited:.0f} s")]
+        waited = self._waited if since is None else self._time - since
+        return [Say(f"{line}, {waited:.0f} s")]
 
 
 def _how(errors: Mapping[int, str]) -> str:
