@@ -309,13 +309,10 @@ class Decisions:
         if group.returned_at is None:
             group.returned_at, self._said_at = self._time, self._seen_at  # fit() takes a moment to return, too
         never_there = [r for r in range(self._attempt.count) if r not in board.outcomes and r not in board.beats]
-        limit = math.inf
-        if never_there or len(board.outcomes) == self._attempt.count:
-            limit = self._cluster.placement.start if never_there else _SECONDS_TO_ABORT
+        if not never_there and len(board.outcomes) < self._attempt.count:
+            return []  # those that have not returned may be evaluating or saving
+        limit = self._cluster.placement.start if never_there else _SECONDS_TO_ABORT
         if self._time - group.returned_at <= limit:
-            # Those that have not returned may be evaluating or saving.
-            if limit == math.inf:
-                return []
             return self._word("waiting for the end of the attempt", since=group.returned_at)
         return self._end_fit(self._policy.ended(board.outcomes, world.saved))
 

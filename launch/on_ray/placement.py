@@ -42,9 +42,8 @@ def look(cluster: Cluster, members: Sequence[Member], number: int) -> Room:
       number: of this look.
     """
     draining, wanted, strategy = private_ray.draining_nodes(), cluster.worker.resources, cluster.placement.strategy
-    staying = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in draining]
-    now_free = private_ray.free_resources()
-    free = {node["NodeID"]: dict(now_free.get(node["NodeID"], {})) for node in staying}
+    whole, now_free = _staying(draining), private_ray.free_resources()
+    free = {node: dict(now_free.get(node, {})) for node in whole}
     for member in members:
         if member.node in free:
             for name, amount in wanted.items():
@@ -52,14 +51,20 @@ def look(cluster: Cluster, members: Sequence[Member], number: int) -> Room:
     return Room(
         number,
         fitting(free, wanted, strategy),
-        fitting({node["NodeID"]: node["Resources"] for node in staying}, wanted, strategy),
+        fitting(whole, wanted, strategy),
         frozenset(draining),
     )
 
 
 def capacity(cluster: Cluster) -> int:
-    """Returns how many workers could run on nodes that are alive and not about to leave, if nothing else ran there."""
-    return look(cluster, (), 0).capacity
+    """Returns how many workers that need not be placed together could run if nothing else did."""
+    return fitting(_staying(private_ray.draining_nodes()), cluster.worker.resources, "PACK")
+
+
+def _staying(draining: set[str]) -> _Resources:
+    """The resources of the nodes that are alive and not about to leave, whoever uses them."""
+    there = (node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in draining)
+    return {node["NodeID"]: node["Resources"] for node in there}
 
 
 def free_group(members: Sequence[Member], by_force: bool) -> None:

@@ -156,3 +156,25 @@ def test_layers_attach_their_mask_to_what_they_put_out():
     mask = private_keras.mask_of(model(tf.constant([[1, 2, 0], [3, 0, 0]])))
     assert mask.numpy().tolist() == [[True, True, False], [True, False, False]]
     assert private_keras.mask_of(tf.zeros((2, 3))) is None
+
+
+def test_a_loss_of_a_function_gives_it_floats_of_one_rank():
+    given = []
+
+    def function(y_true, y_pred):
+        given.append((y_true.shape, y_pred.shape))
+        return y_pred[:, 0]
+
+    loss = private_keras.loss_of(function)
+    loss.call(tf.constant([1.0, 2.0]), tf.constant([[1.0], [2.0]]))
+    assert given == [((2, 1), (2, 1))] and loss.name == "function"
+    assert private_keras.function_of(loss) is function
+    assert private_keras.function_of(keras.losses.MeanSquaredError()) is not None
+    assert private_keras.function_of(keras.losses.Loss()) is None
+
+
+def test_what_a_layer_would_train_is_known_while_it_is_frozen():
+    layer = keras.layers.BatchNormalization()
+    layer.build((None, 3))
+    layer.trainable = False
+    assert [v.name for v in private_keras.own_weights(layer)] == ["gamma", "beta"] and layer.trainable_variables == []

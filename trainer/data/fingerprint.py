@@ -26,7 +26,7 @@ def fingerprint(source: Source) -> Fingerprint:
     """
     rows = np.unique(np.linspace(0, len(source) - 1, min(_SAMPLES, len(source))).astype(np.int64))
     read = source.read(tf.constant(rows))
-    return {name: [_numbers(example) for example in values.numpy()] for name, values in sorted(read.items())}
+    return {name: _numbers(values.numpy()) for name, values in sorted(read.items())}
 
 
 def differing(before: Fingerprint, now: Fingerprint) -> list[str]:
@@ -39,17 +39,17 @@ def differing(before: Fingerprint, now: Fingerprint) -> list[str]:
     )
 
 
-def _numbers(example: np.ndarray | bytes) -> int | list[float]:
-    values = np.asarray(example)
+def _numbers(values: np.ndarray) -> list[int] | list[list[float]]:
+    """Of each of some examples, [n, …]."""
     if values.dtype.kind in "OSU":
-        return zlib.crc32(b"\0".join(values.ravel().tolist()))
+        return [zlib.crc32(b"\0".join(np.ravel(example).tolist())) for example in values]
     if values.dtype.kind in "iub" and values.dtype != np.uint8:
-        return zlib.crc32(np.ascontiguousarray(values).tobytes())
+        return [zlib.crc32(np.ascontiguousarray(example).tobytes()) for example in values]
+    size = max(values[0].size, 1)
     # Weights that a generator draws, the same in every process: they tell examples apart whose numbers changed places.
-    numbers = np.nan_to_num(values.astype(np.float64).ravel())
-    weights = np.random.default_rng(0).normal(size=numbers.size)
-    size = max(numbers.size, 1)
-    return [float(np.sqrt(np.square(numbers).sum() / size)), float((numbers * weights).sum() / np.sqrt(size))]
+    weights = np.random.default_rng(0).normal(size=values[0].size)
+    found = (np.nan_to_num(example.astype(np.float64).ravel()) for example in values)
+    return [[float(np.sqrt(np.square(x).sum() / size)), float((x * weights).sum() / np.sqrt(size))] for x in found]
 
 
 def _same(one: int | Sequence[float], other: int | Sequence[float]) -> bool:

@@ -186,7 +186,10 @@ class TrainAttempt:
             fact("", note)
         fact("model", f"{weights:,} trained weights, {layout.shards} shard(s) of {layout.shard_size} examples per step")
         if unreached := experiment.device_loop.state.unreached:
-            fact("", f"{len(unreached)} of them get no gradient and stay as they are, the first is '{unreached[0]}'")
+            fact(
+                "",
+                f"{len(unreached)} other variables get no gradient and stay as they are, the first is '{unreached[0]}'",
+            )
         fact("steps", f"{experiment.length.total_steps:,}, {examples.order.steps_per_epoch:,} per epoch")
         fact("actions", f"in this order: {', '.join(action.name for action in self.actions)}")
 

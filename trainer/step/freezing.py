@@ -78,16 +78,17 @@ class Frozen:
         told = {(rule.model, rule.pattern) for rule in rules}
         if len(told) < len(rules):
             raise UsageError("two rules of freezes have the same Freeze.pattern: drop one")
+        layers = {rule: rule.layers(parts) for rule in rules}
         trained = {id(variable) for objective in parts.objectives for variable in objective.variables}
         for rule in rules:
-            weights = [v for layer in rule.layers(parts) for v in private_keras.own_weights(layer)]
+            weights = [v for layer in layers[rule] for v in private_keras.own_weights(layer)]
             if rule.until is not None and not trained.issuperset(map(id, weights)):
                 lost = next(v for v in weights if id(v) not in trained)
                 raise UsageError(
                     f"Freeze.until = {rule.until}: '{lost.path}' could not be trained from then on, because no "
                     f"objective has it: the function that makes the model must not set trainable = False"
                 )
-        last = {id(layer): (layer, rule) for rule in rules for layer in rule.layers(parts)}
+        last = {id(layer): (layer, rule) for rule in rules for layer in layers[rule]}
         self._layers = {rule: [layer for layer, by in last.values() if by is rule] for rule in rules}
         for layer, _ in last.values():
             layer.trainable = False

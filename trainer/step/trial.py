@@ -89,22 +89,20 @@ class _Trial:
     def infer(self) -> None:
         """Inference, and the losses of an evaluation."""
         self._infer(self._few)
-        losses_of_few = self._added()
-        self._infer(self._many)
-        self._require_means(losses_of_few, self._added(), random=False)
+        if losses_of_few := self._added():
+            self._infer(self._many)
+            self._require_means(losses_of_few, self._added(), random=False)
 
     def judge(self) -> None:
-        """The metrics: of a batch, of the same with padding, and of the same twice."""
+        """The metrics: of a batch, and where it matters of the same with padding, and of the same twice."""
         metrics = self._state.metrics
-        ones = tf.constant([1.0, 1.0, 0.0, 0.0])
-        padded = {name: tf.concat([tensor, tensor], axis=0) for name, tensor in self._pair.items()}
-        padded |= {"valid": ones, "global_valid": tf.fill([4], 2.0)}
-        once, with_padding, twice = (self._judged(*of) for of in ([self._pair], [padded], [self._pair, self._pair]))
+        once = self._judged(self._pair)
+        with_padding = self._judged(self._padded_pair()) if self._has_padding else once
+        twice = self._judged(self._pair, self._pair) if self._step.strategy.num_replicas_in_sync > 1 else None
         for name, metric in metrics.items():
-            if self._has_padding and not _all_near(with_padding[name], once[name]):
+            if not _all_near(with_padding[name], once[name]):
                 self._drop_padding(f"the metric '{name}' counts examples without weight")
-            added = [2 * value for value in once[name]]
-            if self._step.strategy.num_replicas_in_sync > 1 and not _all_near(twice[name], added):
+            if twice is not None and not _all_near(twice[name], [2 * value for value in once[name]]):
                 raise UsageError(
                     f"the metric '{name}' keeps something else than sums over examples, which cannot be added up over "
                     f"replicas: keep sums, or train on one device"
@@ -145,6 +143,10 @@ class _Trial:
             self._task.update(self._state.metrics, batch, outputs)
 
         self._step.strategy.run(infer, args=(batch,))
+
+    def _padded_pair(self) -> Batch:
+        padded = {name: tf.concat([tensor, tensor], axis=0) for name, tensor in self._pair.items()}
+        return padded | {"valid": tf.constant([1.0, 1.0, 0.0, 0.0]), "global_valid": tf.fill([4], 2.0)}
 
     def _judged(self, *batches: Batch) -> dict[str, list[np.ndarray]]:
         """The variables of each metric after some batches."""
