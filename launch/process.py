@@ -16,8 +16,11 @@ def run(invocation: Invocation) -> int:
     with quiet_imports():
         import trainer.experiment  # noqa: F401
     experiment = text.load(invocation.configuration.gin_text, prepare.ROOT)
-    status: int = experiment(invocation)
-    return status
+    try:
+        status: int = experiment(invocation)
+        return status
+    finally:
+        invocation.directory.give_back()
 
 
 def configuration(gin_text: str) -> ConfigurationText:

@@ -1,6 +1,10 @@
 """Checkpoints: bit-exact, committed whole or not at all, verified when read, and one before when one is bad."""
 
+import contextlib
+import errno
 import json
+import os
+import pathlib
 import re
 import shutil
 import time
@@ -9,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.base.errors import TrainingError, UsageError
+from trainer.base.errors import EnvironmentTrouble, TrainingError, UsageError
 from trainer.rundir.checkpoints import Checkpoints
 
 
@@ -223,3 +227,53 @@ def test_nothing_half_written_is_ever_seen(new, tmp_path):
         looks += 1
     checkpoints.wait()
     assert looks > 1 and names(tmp_path) == ["step_00000010"]
+
+
+class Troubled:
+    """A disk that refuses to take a checkpoint a few times."""
+
+    def __init__(self, number, times):
+        self.number, self.left = number, times
+
+    @contextlib.contextmanager
+    def __call__(self):
+        if self.left:
+            self.left -= 1
+            raise OSError(self.number, os.strerror(self.number))
+        yield
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.ESTALE])
+def test_a_disk_that_is_full_for_a_while_is_tried_again(tmp_path, new, said, number):
+    checkpoints = new(committing=Troubled(number, 2))
+    checkpoints.save(10, values(10), {})
+    checkpoints.wait()
+    assert names(tmp_path) == ["step_00000010"]
+    assert said == [
+        f"warning: the checkpoint of step 10 could not be written ([Errno {number}] {os.strerror(number)}): trying again"
+    ]
+
+
+def test_a_disk_that_stays_full_ends_the_attempt_as_trouble_that_may_pass_and_a_mistake_does_not(new):
+    checkpoints = new(committing=Troubled(errno.ENOSPC, 9), patience=0)
+    checkpoints.save(10, values(10), {})
+    with pytest.raises(EnvironmentTrouble, match="No space left on device"):
+        checkpoints.wait()
+    forbidden = Troubled(errno.EACCES, 1)
+    checkpoints = new(committing=forbidden)
+    checkpoints.save(10, values(10), {})
+    with pytest.raises(TrainingError) as told:
+        checkpoints.wait()
+    assert not isinstance(told.value, EnvironmentTrouble) and not forbidden.left, "it was not tried again"
+    with pytest.raises(UsageError, match="Checkpoints.patience = -1: give"):
+        new(patience=-1)
+
+
+def test_a_checkpoint_that_could_not_be_read_for_a_reason_that_may_pass_is_left_in_place(saved, new, monkeypatch):
+    def stale(*arguments):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(pathlib.Path, "read_text", stale)
+    with pytest.raises(EnvironmentTrouble, match="step_00000030 could not be read .* it may be well"):
+        new().restore(set_bad_aside=True)
+    assert names(saved) == ["step_00000010", "step_00000020", "step_00000030"]

@@ -4,9 +4,12 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from trainer.base.errors import UsageError
+from trainer.base.errors import TrainingError, UsageError
+from trainer.observe.summaries import Summaries
+from trainer.rundir.checkpoints import Checkpoints
 from trainer.rundir.directory import RunDirectory
 
 
@@ -67,17 +70,19 @@ def test_paths_are_absolute(tmp_path, monkeypatch):
 def test_a_file_is_replaced_whole(tmp_path):
     directory = RunDirectory(tmp_path)
     directory.acquire()
+    directory.claim()
     directory.write("config.gin", "long " * 1000)
     with (tmp_path / "config.gin").open() as reader:
         directory.write("config.gin", "short")
         assert reader.read() == "long " * 1000  # who has it open goes on reading the old one
     assert (tmp_path / "config.gin").read_text() == "short"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "config.gin"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".attempt", ".fence", ".lock", "config.gin"]
 
 
 def test_reports_come_back(tmp_path):
     directory = RunDirectory(tmp_path)
     directory.acquire()
+    directory.claim()
     directory.write_report({"step": 3, "total_steps": 9, "attempts": 1, "metrics": {"loss": 0.1}})
     assert directory.read_report() == json.loads((tmp_path / "report.json").read_text()) != {}
 
@@ -87,3 +92,71 @@ def test_a_report_that_cannot_be_read_is_named(tmp_path, content):
     (tmp_path / "report.json").write_bytes(content)
     with pytest.raises(UsageError, match=f"{tmp_path}/report.json cannot be read .*: restore or remove it"):
         RunDirectory(tmp_path).read_report()
+
+
+def test_attempts_are_numbered_by_the_fence(tmp_path):
+    first, second, third = (RunDirectory(tmp_path) for _ in range(3))
+    assert not first.has_begun
+    assert (first.claim(), second.claim()) == (1, 2) and third.has_begun
+    (tmp_path / ".attempt").unlink()
+    (tmp_path / "report.json").write_text('{"step": 3, "total_steps": 9, "attempts": 4}')
+    assert third.claim() == 5, "a copy without hidden files goes on where the report ends"
+
+
+def test_an_attempt_that_wrote_nothing_gives_its_number_back(tmp_path):
+    first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    first.claim()
+    first.write("config.gin", "")
+    first.give_back()  # it has begun
+    second.claim()
+    second.give_back()
+    first.write("config.gin", "again")
+    assert RunDirectory(tmp_path).claim() == 2
+
+
+WRITES = {
+    "a small file": lambda place: place.directory.write("operative_config.gin", "old"),
+    "the report": lambda place: place.directory.write_report({"step": 9, "total_steps": 9, "attempts": 1}),
+    "the journal": lambda place: place.directory.write_journal({"at": 1.0}),
+    "a checkpoint": lambda place: (place.checkpoints.save(40, {"w": np.zeros(3)}, {}), place.checkpoints.wait()),
+    "damage set aside": lambda place: place.checkpoints.restore(set_bad_aside=True),
+    "an event file": lambda place: place.summaries.scalars("train", 7, {"loss": 1.0}),
+    "a picture": lambda place: place.summaries.samples(7, {"images/a": np.zeros([1, 4, 4, 1], np.uint8)}),
+    "word vectors": lambda place: place.summaries.embedding(["a"], np.zeros([1, 2])),
+}
+
+
+def content(folder):
+    """Every file but what a later attempt cleans up."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and ".attempt_1" not in str(path))
+    return {str(path): path.read_bytes() for path in paths}
+
+
+class Place:
+    """An attempt, with all that writes to a run directory."""
+
+    def __init__(self, path):
+        self.directory = RunDirectory(path)
+        self.attempt = self.directory.claim()
+        committing = self.directory.committing
+        self.checkpoints = Checkpoints(self.directory.checkpoints, self.attempt, print, committing, keep=1)
+        self.summaries = Summaries(self.directory.tensorboard, committing)
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_an_attempt_that_is_over_changes_nothing_whenever_it_wakes_up(tmp_path, what):
+    """It was partitioned, or stopped, and knows nothing of the next one."""
+    old = Place(tmp_path)
+    old.checkpoints.save(30, {"w": np.ones(3)}, {})
+    old.checkpoints.wait()
+    new = Place(tmp_path)
+    if what == "damage set aside":
+        (tmp_path / "checkpoints/step_00000030/manifest.json").write_text("{}")
+    before = content(tmp_path)
+    with pytest.raises(TrainingError, match="attempt 1 at .* is over, since attempt 2 has begun"):
+        WRITES[what](old)
+    assert content(tmp_path) == before
+    new.checkpoints.clean()
+    new.checkpoints.save(50, {"w": np.ones(3)}, {})
+    new.checkpoints.wait()
+    new.directory.write("config.gin", "new")

@@ -6,7 +6,8 @@ Event files are closed at every checkpoint. Those written after the checkpoint t
 that TensorBoard shows every step once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +23,21 @@ class Summaries:
 
     Args:
       directory: RUN_DIR/tensorboard; created with the first value.
+      committing: a context in which files are created; raises if this attempt may write no more.
     """
 
-    def __init__(self, directory: Path):
-        self._directory = directory
+    def __init__(
+        self,
+        directory: Path,
+        committing: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    ):
+        self._directory, self._committing = directory, committing
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def _writer(self, run: str) -> tf.summary.SummaryWriter:
         if run not in self._writers:
-            self._writers[run] = tf.summary.create_file_writer(str(self._directory / run))
+            with self._committing():
+                self._writers[run] = tf.summary.create_file_writer(str(self._directory / run))
         return self._writers[run]
 
     def scalars(self, run: str, step: int, values: Mapping[str, float]) -> None:
@@ -47,7 +54,8 @@ class Summaries:
                 if kind == "images":
                     picture = pictures.grid(values)
                     tf.summary.image(plain, picture[None])
-                    pictures.save(self._directory.parent / "images" / f"{plain}_{step:08d}.png", picture)
+                    with self._committing():
+                        pictures.save(self._directory.parent / "images" / f"{plain}_{step:08d}.png", picture)
                 else:
                     lines = [value.decode("utf-8", "replace") for value in values]
                     tf.summary.text(plain, "\n\n".join(f"    {line}" for text in lines for line in text.splitlines()))
@@ -67,12 +75,13 @@ class Summaries:
             "meta.tsv": (word.translate(whitespace) for word, _ in shown),
             "vecs.tsv": ("\t".join(f"{x:.6g}" for x in vector) for _, vector in shown),
         }
-        for name, each in lines.items():
-            with atomic.replacing(folder / name) as file:
-                file.write_text("".join(f"{line}\n" for line in each), encoding="utf-8")
-        config = projector.ProjectorConfig()
-        config.embeddings.add(tensor_name="words", tensor_path="vecs.tsv", metadata_path="meta.tsv")
-        projector.visualize_embeddings(str(folder), config)
+        with self._committing():
+            for name, each in lines.items():
+                with atomic.replacing(folder / name) as file:
+                    file.write_text("".join(f"{line}\n" for line in each), encoding="utf-8")
+            config = projector.ProjectorConfig()
+            config.embeddings.add(tensor_name="words", tensor_path="vecs.tsv", metadata_path="meta.tsv")
+            projector.visualize_embeddings(str(folder), config)
 
     def graph(self, graph: tf.Graph) -> None:
         """Writes the graph for TensorBoard's Graphs tab."""

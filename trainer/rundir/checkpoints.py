@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,9 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from trainer.base.errors import TrainingError, UsageError
+from trainer.base.errors import EnvironmentTrouble, TrainingError, UsageError, of_environment
 
 _FORMAT = 1
+_LONGEST_PAUSE = 8.0  # seconds between two tries to write
 _NAME = re.compile(r"step_(\d{8,})$")
 
 
@@ -40,11 +42,13 @@ class Checkpoints:
       directory: created with the first checkpoint.
       attempt: number of this attempt at the run; goes into temporary names and the manifest.
       say: prints a line.
-      committing: a context in which a checkpoint becomes visible; raises if this attempt may no longer commit.
+      committing: a context in which checkpoints appear, are renamed and removed; raises if this attempt may no longer.
       keep: how many of the newest are kept.
+      patience: for how many seconds a checkpoint is tried again that could not be written for a reason that may pass,
+        such as a full disk. Training goes on meanwhile, until the next checkpoint is due.
 
     Raises:
-      UsageError: `keep` is below 1.
+      UsageError: `keep` is below 1, or `patience` below 0.
     """
 
     def __init__(
@@ -54,11 +58,14 @@ class Checkpoints:
         say: Callable[[str], None] = print,
         committing: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
         keep: int = 3,
+        patience: float = 60,
     ):
         if keep < 1:
             raise UsageError(f"Checkpoints.keep = {keep}: keep at least 1")
+        if patience < 0:
+            raise UsageError(f"Checkpoints.patience = {patience}: give a number of seconds of at least 0")
         self._directory, self._attempt, self._say, self._keep = directory, attempt, say, keep
-        self._committing = committing
+        self._committing, self._patience = committing, patience
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
         self._newest = -1
@@ -80,7 +87,7 @@ class Checkpoints:
         if step == self._newest:
             committed()
             return
-        self._pending = self._writer.submit(self._write, step, dict(values), dict(notes), committed)
+        self._pending = self._writer.submit(self._write_patiently, step, dict(values), dict(notes), committed)
 
     def wait(self) -> None:
         """Waits until nothing is being written.
@@ -94,10 +101,9 @@ class Checkpoints:
         try:
             pending.result()
         except (OSError, tf.errors.OpError) as error:
-            free = shutil.disk_usage(self._directory).free
-            raise TrainingError(
-                f"no checkpoint could be written to {self._directory}, which has {free:,} bytes free ({error}): make "
-                f"room there or repair it; the same command goes on from the newest checkpoint"
+            raise (EnvironmentTrouble if of_environment(error) else TrainingError)(
+                f"no checkpoint could be written to {self._directory}{_free(self._directory)} ({error}): make room "
+                f"there or repair it; the same command goes on from the newest checkpoint"
             ) from error
 
     def failed(self) -> bool:
@@ -124,12 +130,18 @@ class Checkpoints:
             try:
                 saved = _read(step, path)
             except (OSError, ValueError, KeyError, TypeError, IndexError, tf.errors.OpError) as error:
+                if of_environment(error):
+                    raise EnvironmentTrouble(
+                        f"checkpoint {path} could not be read ({error}); it may be well, and is left in place: see to "
+                        f"its disk, and run the same command again"
+                    ) from error
                 if not path.exists():  # a run in progress has written newer ones and removed this one
                     return self.restore(set_bad_aside)
                 kept = "it is left in place"
                 if set_bad_aside:
                     where = _unused(path.with_name(path.name + ".corrupt"))
-                    path.rename(where)
+                    with self._committing():
+                        path.rename(where)
                     kept = f"it is kept as {where}"
                 self._say(f"warning: checkpoint {path.name} is damaged ({error}); {kept}")
                 continue
@@ -163,6 +175,21 @@ class Checkpoints:
         found = [(int(m[1]), path) for path in self._directory.iterdir() if (m := _NAME.match(path.name))]
         return sorted(found, reverse=True)
 
+    def _write_patiently(
+        self, step: int, values: dict[str, np.ndarray], notes: dict[str, Any], committed: Callable[[], None]
+    ) -> None:
+        started, pause = time.monotonic(), 0.5
+        while True:
+            try:
+                return self._write(step, values, notes, committed)
+            except (OSError, tf.errors.OpError) as error:
+                if not of_environment(error) or time.monotonic() - started > self._patience:
+                    raise
+                if pause == 0.5:
+                    self._say(f"warning: the checkpoint of step {step:,} could not be written ({error}): trying again")
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
     def _write(
         self, step: int, values: dict[str, np.ndarray], notes: dict[str, Any], committed: Callable[[], None]
     ) -> None:
@@ -190,9 +217,9 @@ class Checkpoints:
             _sync(self._directory)
             self._newest = step
             committed()
-        for _, path in self._found()[self._keep :]:
-            doomed = path.with_name(f".{path.name}.old")
-            path.rename(doomed)
+            for _, path in self._found()[self._keep :]:
+                path.rename(path.with_name(f".{path.name}.old"))
+        for doomed in self._directory.glob(".step_*.old"):
             shutil.rmtree(doomed, ignore_errors=True)
 
 
@@ -227,6 +254,13 @@ def _read(step: int, path: Path) -> SavedState:
     reader = tf.train.load_checkpoint(str(path / "state"))
     values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
     return SavedState(step, {name: np.asarray(value) for name, value in values.items()}, manifest["notes"])
+
+
+def _free(directory: Path) -> str:
+    try:
+        return f", which has {shutil.disk_usage(directory).free:,} bytes free"
+    except OSError:  # it does not answer
+        return ""
 
 
 def _crc32(path: Path) -> int:

@@ -1,7 +1,7 @@
 """The run directory: who may write to it, and the small files in it.
 
     config.gin  operative_config.gin  checkpoints/  tensorboard/  logs/  report.json
-    .lock     held by the one live command;  .attempt, .fence: which attempt may commit
+    .lock     held by the one live command;  .attempt, .fence: which attempt may write
     .journal  how far the newest attempt has come, and where its seconds went, as of about a second ago
 
 Checkpoints and event files have modules of their own (checkpoints.py, observe/summaries.py).
@@ -14,6 +14,7 @@ import math
 import os
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,9 @@ class RunDirectory:
       path: the directory, which need not exist.
       locked: whether the launcher of this process holds the lock already.
 
+    Attributes:
+      attempt: the number of this process's attempt, once it is claimed; 0 before.
+
     Raises:
       UsageError: `path` is a URL.
     """
@@ -49,8 +53,10 @@ class RunDirectory:
         self.tensorboard = self.path / "tensorboard"
         self.config = self.path / "config.gin"
         self.logs = self.path / "logs"
+        self.attempt = 0
         self._lock: IO[str] | None = None
         self._locked = locked
+        self._within, self._is_fenced, self._has_written = threading.RLock(), False, False
 
     def has_checkpoints(self) -> bool:
         """Whether anything was ever saved here, damaged or not."""
@@ -107,11 +113,38 @@ class RunDirectory:
         lock.flush()
         self._lock = lock
 
-    def claim(self, attempt: int) -> None:
-        """Makes `attempt` the one that may commit; processes of earlier attempts that still live no longer can."""
+    @property
+    def has_begun(self) -> bool:
+        """Whether an attempt has ever begun here, so that there may be something to read."""
+        return (self.path / _ATTEMPT).exists() or (self.path / "report.json").exists() or self.has_checkpoints()
+
+    def claim(self) -> int:
+        """Begins an attempt: from now on it alone may write, and no process of an earlier one that still lives.
+
+        Call it before anything is read, so that nobody can write afterwards what was not read.
+
+        Returns: the attempt's number, from 1.
+        """
         with self._fenced():
-            self.write(_ATTEMPT, f"{attempt}\n")
-        self._attempt = attempt
+            before = self._newest_attempt()
+            self.attempt = before + 1
+            self._replace(_ATTEMPT, f"{self.attempt}\n")
+        return self.attempt
+
+    def give_back(self) -> None:
+        """Undoes `claim` if nothing was written since: the attempt has not begun."""
+        if not self.attempt or self._has_written:
+            return
+        with self._fenced():
+            if self._newest_attempt() == self.attempt:
+                self._replace(_ATTEMPT, f"{self.attempt - 1}\n")
+
+    def _newest_attempt(self) -> int:
+        try:
+            return int((self.path / _ATTEMPT).read_text())
+        except FileNotFoundError:  # it is hidden, and was not copied with the rest
+            newest: int = self.read_report().get("attempts", 0)
+            return newest
 
     def is_claimed(self, attempt: int) -> bool:
         """Whether this process sees that `attempt` was claimed; waits up to 10 s for it, for network file systems."""
@@ -125,27 +158,44 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def committing(self) -> Iterator[None]:
-        """Within this context no other attempt can be claimed.
+        """Within this context no other attempt can be claimed; whatever changes the directory happens in it.
 
         Raises:
           TrainingError: another attempt has been claimed since.
         """
         with self._fenced():
-            newest = int((self.path / _ATTEMPT).read_text())
-            if newest != self._attempt:
+            newest = self._newest_attempt()
+            if newest != self.attempt:
                 raise TrainingError(
-                    f"attempt {self._attempt} at {self.path} is over, since attempt {newest} has begun: not saved"
+                    f"attempt {self.attempt} at {self.path} is over, since attempt {newest} has begun: not saved"
                 )
+            self._has_written = True
             yield
 
     @contextlib.contextmanager
     def _fenced(self) -> Iterator[None]:
-        with open(self.path / ".fence", "a") as fence:
-            fcntl.flock(fence, fcntl.LOCK_EX)
-            yield
+        with self._within:  # threads of this process take turns, and one may write within what it writes
+            if self._is_fenced:
+                yield
+                return
+            with open(self.path / ".fence", "a") as fence:
+                fcntl.flock(fence, fcntl.LOCK_EX)
+                self._is_fenced = True
+                try:
+                    yield
+                finally:
+                    self._is_fenced = False
 
     def write(self, name: str, text: str) -> None:
-        """Writes a small file atomically: a reader sees the old or the new text, never half of it."""
+        """Writes a small file atomically: a reader sees the old or the new text, never half of it.
+
+        Raises:
+          TrainingError: another attempt has been claimed since.
+        """
+        with self.committing():
+            self._replace(name, text)
+
+    def _replace(self, name: str, text: str) -> None:
         with atomic.replacing(self.path / name) as file:
             file.write_text(text)
 
@@ -188,8 +238,12 @@ class ReadOnlyRunDirectory(RunDirectory):
     def acquire(self) -> None:
         pass
 
-    def claim(self, attempt: int) -> None:
+    def give_back(self) -> None:
         pass
+
+    @contextlib.contextmanager
+    def committing(self) -> Iterator[None]:
+        yield
 
     def write(self, name: str, text: str) -> None:
         pass
