@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "trainer.step", "trainer.pretrained", "trainer.observe",
     ),
     "trainer.loop": (
-        "trainer.lifecycle", "trainer.distributed", "trainer.data", "trainer.step", "trainer.observe", "trainer.actions",
+        "trainer.base", "trainer.lifecycle", "trainer.distributed", "trainer.data", "trainer.step", "trainer.observe", "trainer.actions",
     ),
     "trainer.modes": (
         "trainer.base", "trainer.lifecycle", "trainer.storage", "trainer.distributed", "trainer.data", "trainer.rundir",

@@ -24,7 +24,7 @@ from trainer.distributed.ranks import Ranks
 from trainer.modes import check, evaluate, predict, train
 from trainer.modes.invocation import Invocation, ProcessSetup
 from trainer.modes.records import Examples, Experiment, Length, Replicas
-from trainer.modes.resumption import require_same_data, resume
+from trainer.modes.resumption import require_same_data, require_shared_data, resume
 from trainer.pretrained.stored_features import Features
 from trainer.rundir.checkpoints import Checkpoints, SavedState
 from trainer.step.arithmetic import Arithmetic
@@ -101,8 +101,9 @@ def run(
         if features is not None:
             splits, keep = features(splits, resumption.directory.path / "features")
     order = GlobalPermutation(len(splits.train), batch_size, seed if shuffle else None)
-    layout = _layout(batch_size, choices.shards, chosen.num_replicas_in_sync, saved, setup.most_replicas)
+    layout = _layout(batch_size, choices.shards, chosen, saved, setup)
     fingerprints = _fingerprints(splits) if invocation.mode == "train" else {}
+    require_shared_data(order.examples, fingerprints, ranks)
     require_same_data(resumption, order, splits, fingerprints, invocation)
     if saved is not None and choices.xla is None:
         choices = dataclasses.replace(choices, xla=saved.notes["xla"])
@@ -204,14 +205,23 @@ def _virtual(replicas: int) -> Callable[[], tf.distribute.Strategy]:
     return lambda: strategies.mirrored(virtual_cpus=replicas)
 
 
-def _layout(batch_size: int, shards: int | None, replicas: int, saved: SavedState | None, most: int | None) -> Layout:
+def _layout(
+    batch_size: int,
+    shards: int | None,
+    strategy: tf.distribute.Strategy,
+    saved: SavedState | None,
+    setup: ProcessSetup,
+) -> Layout:
     """How global batches are cut. shards None: those of the checkpoint; in a new run the most replicas it may have.
 
     Raises:
       UsageError: batch_size, shards and replicas do not fit together.
     """
+    replicas, local = strategy.num_replicas_in_sync, strategies.local_replicas(strategy)
     if shards is None:
-        shards = saved.notes["shards"] if saved is not None else max(most or 1, replicas)
+        most = max(replicas, min(setup.most_processes * local, batch_size))
+        shards = saved.notes["shards"] if saved is not None else most
+    setup.told_limit(min(shards, batch_size) // local)
     if replicas > batch_size:
         raise UsageError(f"{replicas} replicas cannot share batch_size = {batch_size}: raise it")
     if replicas > shards:

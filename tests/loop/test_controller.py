@@ -15,6 +15,7 @@ from trainer.distributed.collective_wait import CollectiveWait
 from trainer.distributed.ranks import Ranks
 from trainer.lifecycle.goodput import Goodput
 from trainer.lifecycle.stop_requests import StopReason
+from trainer.loop.agreement import Agreement
 from trainer.loop.controller import Controller
 from trainer.loop.reporter import Reporter
 from trainer.step.pace import Pace
@@ -92,7 +93,9 @@ def train(step, total, actions=(), first=0, steps_per_epoch=10**6, steps_per_loo
         step, GlobalPermutation(steps_per_epoch, 1), goodput, total, first, requests, alone
     )
     data = Data()
-    controller = Controller(step, data, reporter, actions, goodput, steps_per_epoch, steps_per_loop)
+    controller = Controller(
+        step, data, reporter, actions, goodput, steps_per_epoch, steps_per_loop, Agreement(alone, actions)
+    )
     reached = controller.train(first, total)
     assert data.first_step == first
     return reached

@@ -4,6 +4,7 @@ Prints nothing; lifecycle/process_exit.py does.
 """
 
 import contextlib
+import errno
 import os
 import re
 import traceback
@@ -33,6 +34,32 @@ class UsageError(_Told):
 
 class TrainingError(_Told):
     """A failure while running that needs no traceback to be understood; the process exits with 1."""
+
+
+class EnvironmentTrouble(TrainingError):
+    """A failure of a disk, a network share or a network, which may pass: another attempt is worth a try."""
+
+
+# Errors of the system that are nobody's mistake in configuration or code.
+_OF_ENVIRONMENT = (
+    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EREMOTEIO, errno.ETIMEDOUT, errno.EHOSTDOWN,
+    errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET, errno.ECONNRESET, errno.ECONNABORTED,
+    errno.ENOTCONN,
+)  # fmt: skip
+
+
+def of_environment(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, is of a disk, a network share or a network, and may pass.
+
+    TensorFlow's own writers say so in words alone.
+    """
+    while error is not None:
+        if isinstance(error, EnvironmentTrouble) or getattr(error, "errno", None) in _OF_ENVIRONMENT:
+            return True
+        if hasattr(error, "error_code") and any(os.strerror(number) in str(error) for number in _OF_ENVIRONMENT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from trainer.actions.action import NEVER, Action
 from trainer.data.pipeline import Input
 from trainer.lifecycle.goodput import Goodput
+from trainer.loop.agreement import Agreement
 from trainer.loop.reporter import Reporter
 from trainer.step.device_loop import DeviceLoop
 from trainer.step.pace import Pace
@@ -31,6 +32,7 @@ class Controller:
       goodput: where time goes.
       steps_per_epoch: no host call crosses the end of an epoch, where its sums are reset.
       steps_per_loop: upper bound on the steps of one host call.
+      agreement: finds out when ranks do not do the same.
     """
 
     def __init__(
@@ -42,20 +44,23 @@ class Controller:
         goodput: Goodput,
         steps_per_epoch: int,
         steps_per_loop: int,
+        agreement: Agreement,
     ):
         self.device_loop, self.input, self.reporter = device_loop, data, reporter
         self.actions, self.goodput = actions, goodput
         self.steps_per_epoch, self.pace = steps_per_epoch, Pace(steps_per_loop)
-        self.stop_requested = False
+        self.agreement, self.stop_requested = agreement, False
 
     def train(self, step: int, total_steps: int) -> int:
         """Trains from `step` to `total_steps`, or until an action ends the run; returns the step reached."""
         with self.goodput.spend("startup"):
             batches = self.input.open(step, total_steps)
-        while not self.stop_requested:
-            due = min((action.next_step(step) for action in self.actions), default=NEVER)
-            if step >= total_steps and due > step:
-                break
+        while True:
+            dues = [action.next_step(step) for action in self.actions]
+            self.agreement.at_boundary(step, dues)  # collective
+            due = min(dues, default=NEVER)
+            if self.stop_requested or (step >= total_steps and due > step):
+                return step
             epoch_end = (step // self.steps_per_epoch + 1) * self.steps_per_epoch
             until = min(max(step, total_steps), step + self.pace.steps, epoch_end, due)
             if until > step:
@@ -68,7 +73,9 @@ class Controller:
             else:
                 report = self.reporter.read(until)
             step = until
-            for action in self.actions:
+            for index, action in enumerate(self.actions):
                 if action.due(step, report):
-                    self.stop_requested |= action(report)  # the same answer on every rank
-        return step
+                    self.agreement.before(index, step)
+                    ends = action(report)  # the same answer on every rank
+                    self.agreement.after(index, ends)
+                    self.stop_requested |= ends

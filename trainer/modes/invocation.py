@@ -26,14 +26,16 @@ class ProcessSetup(NamedTuple):
     watch: given a function that returns, from any thread, how many collectives of the steps this process has reached.
     processes: how many were started to train together; None: the launcher did not start them.
     virtual_replicas: train on this many virtual CPU devices instead of the configured strategy; None: on the latter.
-    most_replicas: the most replicas that any attempt at the run may have; None: not known.
+    most_processes: the most that any attempt at the run may have.
+    told_limit: given for how many processes the shards of the run are enough, before more than that are refused.
     """
 
     begun: Callable[[], None] = lambda: None
     watch: Callable[[Callable[[], int]], None] = lambda collectives: None
     processes: int | None = None
     virtual_replicas: int | None = None
-    most_replicas: int | None = None
+    most_processes: int = 1
+    told_limit: Callable[[int], None] = lambda processes: None
 
 
 class Invocation(NamedTuple):

@@ -1,7 +1,10 @@
 """Where an attempt resumes: what the run directory says about the attempts before it. Loads no weights."""
 
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from trainer.base.errors import UsageError
 from trainer.data.fingerprint import Fingerprint, differing
@@ -18,7 +21,7 @@ class Resumption(NamedTuple):
 
     directory, checkpoints: read-only on every rank but rank 0.
     previous_report: report.json of the attempts so far, empty if there were none.
-    attempt: number of the attempt that is about to begin, from 1.
+    attempt: number of the attempt that is about to begin, from 1; 0 in a mode that trains nothing.
     saved: the checkpoint to resume from, if any; read, but not yet loaded into the model.
     """
 
@@ -32,17 +35,19 @@ class Resumption(NamedTuple):
 def resume(invocation: Invocation, ranks: Ranks, checkpoints: Callable[..., Checkpoints]) -> Resumption:
     """Reads report and checkpoint. All ranks resume from the newest checkpoint that verifies on rank 0. A collective.
 
-    In mode train, damaged checkpoints are renamed.
+    In mode train, an attempt is claimed before anything is read, and damaged checkpoints are renamed. Where no attempt
+    has ever begun there is nothing to read, and nothing is claimed before it begins.
 
     Args:
       checkpoints: returns the checkpoints, given directory, attempt, say and committing.
 
     Raises:
-      UsageError: report or checkpoints cannot be read, or the run's checkpoints are gone.
+      UsageError: report or checkpoints cannot be read, or the run's checkpoints are gone; or ranks were started with
+        other configurations.
     """
+    _require_same_configuration(invocation, ranks)
     directory = invocation.directory if ranks.first else ReadOnlyRunDirectory(invocation.directory.path)
-    before = ranks.from_first(directory.read_report() if ranks.first else None)
-    attempt = before.get("attempts", 0) + 1
+    before, attempt = ranks.from_first(_claim_and_read(directory, invocation.mode) if ranks.first else None)
     keeper = (checkpoints if ranks.first else ReadOnlyCheckpoints)(
         directory=directory.checkpoints,
         attempt=attempt,
@@ -56,6 +61,26 @@ def resume(invocation: Invocation, ranks: Ranks, checkpoints: Callable[..., Chec
     elif not ranks.first:
         saved = keeper.read(step)
     return Resumption(directory, keeper, before, attempt, saved)
+
+
+def _require_same_configuration(invocation: Invocation, ranks: Ranks) -> None:
+    """Raises UsageError if ranks were started with other flags or files than rank 0. A collective."""
+    checksums = ranks.gather([zlib.crc32(invocation.configuration.gin_text.encode())])[:, 0]
+    if (others := np.flatnonzero(checksums != checksums[0])).size:
+        raise UsageError(
+            f"rank {', '.join(map(str, others))} was started with another configuration than rank 0: start all workers "
+            f"with the same flags and gin files"
+        )
+
+
+def _claim_and_read(directory: RunDirectory, mode: str) -> tuple[dict[str, Any], int]:
+    if mode != "train":
+        return directory.read_report(), 0
+    if not directory.has_begun:
+        return {}, 1
+    directory.acquire()
+    attempt = directory.claim()
+    return directory.read_report(), attempt
 
 
 def require_same_data(
@@ -94,6 +119,22 @@ def require_same_data(
                 f"the {name} data holds other values than the run in {run_dir} began with, in {', '.join(fields)}: "
                 f"restore the data, choose another run_dir, or pass --allow_config_change"
             )
+
+
+def require_shared_data(examples: int, fingerprints: Mapping[str, Fingerprint], ranks: Ranks) -> None:
+    """Raises UsageError if ranks do not read the same data: each would train on parts of its own. A collective.
+
+    Args:
+      examples: how many there are to train on.
+      fingerprints: of the splits, by name.
+    """
+    of_first, known = ranks.from_first([examples, fingerprints])
+    differ = [name for name in fingerprints if differing(known.get(name, {}), fingerprints[name])]
+    found = ranks.gather([of_first != examples or bool(differ)])[:, 0]
+    if (others := np.flatnonzero(found)).size:
+        raise UsageError(
+            f"rank {', '.join(map(str, others))} reads other data than rank 0: let all workers read the same files"
+        )
 
 
 def _require_no_loss(directory: RunDirectory, step: int) -> None:

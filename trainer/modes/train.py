@@ -10,10 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.actions.action import Action, Attempt, Context, Training
-from trainer.base.errors import UsageError
+from trainer.base.errors import EnvironmentTrouble, TrainingError, UsageError, of_environment
 from trainer.data.pipeline import Input
 from trainer.distributed import strategies
 from trainer.lifecycle.stop_requests import StopReason
+from trainer.loop.agreement import Agreement
 from trainer.loop.controller import Controller
 from trainer.loop.reporter import Reporter
 from trainer.modes.records import Experiment
@@ -35,6 +36,7 @@ def run(experiment: Experiment) -> int:
         attempt.goodput,
         experiment.examples.order.steps_per_epoch,
         experiment.length.steps_per_loop,
+        Agreement(experiment.replicas.ranks, attempt.actions),
     )
     attempt.begin()
     try:
@@ -59,7 +61,7 @@ class TrainAttempt:
         self._console, self.goodput = experiment.invocation.console, experiment.invocation.goodput
         self.reason = StopReason.NONE
         first = experiment.replicas.ranks.first
-        self._summaries = (Summaries if first else NoSummaries)(self._directory.tensorboard)
+        self._summaries = (Summaries if first else NoSummaries)(self._directory.tensorboard, self._directory.committing)
         context = self._context()
         self.actions = sorted((make(context) for make in experiment.actions), key=lambda action: action.turn)
         _require_measured(self.actions)
@@ -144,23 +146,18 @@ class TrainAttempt:
           TrainingError: a value of the state differs between ranks.
         """
         experiment, resumption = self._experiment, self._resumption
-        self._directory.acquire()
-        # The checkpoint and the number of this attempt were read before the lock was held.
-        if experiment.replicas.ranks.first and self._directory.read_report() != resumption.previous_report:
-            raise UsageError(
-                f"--run_dir={self._directory.path} was trained in by another process while this one started: "
-                f"run the same command again"
-            )
-        self._directory.claim(resumption.attempt)
+        if experiment.replicas.ranks.first:
+            self._claim()
         self._require_shared()
         self._state.require_equal(experiment.replicas.ranks)
-        resumption.checkpoints.clean()
-        if experiment.replicas.ranks.first:
-            experiment.examples.keep()
-        configuration = self._invocation.configuration
-        self._directory.write("config.gin", configuration.gin_text)
-        self._directory.write("operative_config.gin", configuration.operative())
-        self._summaries.rewind(resumption.saved.notes["event_files"] if resumption.saved else [])
+        with self._directory.committing():
+            resumption.checkpoints.clean()
+            if experiment.replicas.ranks.first:
+                experiment.examples.keep()
+            configuration = self._invocation.configuration
+            self._directory.write("config.gin", configuration.gin_text)
+            self._directory.write("operative_config.gin", configuration.operative())
+            self._summaries.rewind(resumption.saved.notes["event_files"] if resumption.saved else [])
         if resumption.saved is None:
             self._summaries.text("config.gin", configuration.gin_text)
             self._summaries.graph(experiment.evaluator.graph(experiment.examples.splits.train.fields))
@@ -171,6 +168,15 @@ class TrainAttempt:
         self._invocation.setup.begun()
         self._invocation.setup.watch(experiment.device_loop.train_step.collective_wait.count)
         self.goodput.switch("other")
+
+    def _claim(self) -> None:
+        """Takes the directory, where no attempt had begun when this process started."""
+        self._directory.acquire()
+        if not self._directory.attempt and self._directory.claim() != self._resumption.attempt:
+            raise UsageError(
+                f"--run_dir={self._directory.path} was trained in by another process while this one started: "
+                f"run the same command again"
+            )
 
     def _say_what_begins(self) -> None:
         experiment, saved, fact = self._experiment, self._resumption.saved, self._console.fact
@@ -208,6 +214,7 @@ class TrainAttempt:
     def save(self, step: int) -> None:
         """Saves the state as of `step`, and the report with it. A collective."""
         with self.goodput.spend("checkpoint"):
+            self._require_saved()
             notes = {
                 "examples": self._experiment.examples.order.examples,
                 "held_out": {name: len(source) for name, source in self._experiment.examples.splits.held_out().items()},
@@ -222,6 +229,22 @@ class TrainAttempt:
                 step, self._state.read(), notes, committed=lambda: self._directory.write_report(report)
             )
 
+    def _require_saved(self) -> None:
+        """Waits until the last checkpoint is on disk. A collective.
+
+        Raises:
+          TrainingError: it could not be written; on every rank, with the message of rank 0.
+        """
+        ranks, failure = self._experiment.replicas.ranks, None
+        try:
+            self._resumption.checkpoints.wait()
+        except Exception as error:
+            failure = error
+        if not ranks.any(failure is not None):
+            return
+        said, may_pass = ranks.from_first([getattr(failure, "message", repr(failure)), of_environment(failure)])
+        raise (EnvironmentTrouble if may_pass else TrainingError)(said) from failure
+
     def end(self, step: int) -> None:
         """Saves once more, waits until everything is on disk, and prints how the run ended. A collective."""
         self.reason = StopReason(
@@ -229,7 +252,7 @@ class TrainAttempt:
         )
         self.save(step)
         with self.goodput.spend("checkpoint"):
-            self._resumption.checkpoints.wait()
+            self._require_saved()
         self.goodput.write_entry()
         self._directory.write_report(self._report("stopped" if self.reason else "finished", step))
         self._directory.write("operative_config.gin", self._invocation.configuration.operative())
