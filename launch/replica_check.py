@@ -77,7 +77,7 @@ def _record(folder: Path, replicas: int) -> int:
             Console(),
             Goodput(wall()),
             Signals().stop_requests,
-            ProcessSetup(virtual_replicas=replicas, most_replicas=_REPLICAS),
+            ProcessSetup(virtual_replicas=replicas, most_processes=_REPLICAS // replicas),
             {"folder": str(folder)},
         )
     )

@@ -30,32 +30,37 @@ class TensorFlowCluster(BackendConfig):  # type: ignore[misc]
 
     Args:
       board: handle of the status board.
+      fit: the number of the fit().
       logs: folder for the full output of every worker.
     """
 
-    def __init__(self, board: Any, logs: Path):
-        self.board, self.logs = board, logs
+    def __init__(self, board: Any, fit: int, logs: Path):
+        self.board, self.fit, self.logs = board, fit, logs
 
     @property
     def backend_cls(self) -> type[Backend]:
         return _TensorFlowBackend
 
 
-class Started(private_ray.ControllerCallback):  # type: ignore[misc]
-    """Tells the status board, from Ray Train's controller, that it has started."""
+class Placing(private_ray.ControllerCallback):  # type: ignore[misc]
+    """Tells the status board, from Ray Train's controller, that it has started, and that it finds no room."""
 
-    def __init__(self, board: Any):
-        self._board = board
+    def __init__(self, board: Any, fit: int):
+        self._board, self._fit = board, fit
 
     def after_controller_start(self, train_run_context: Any) -> None:
-        ray.get(self._board.started.remote(ray.get_runtime_context().current_actor))
+        ray.get(self._board.started.remote(self._fit, ray.get_runtime_context().current_actor))
+
+    def after_controller_state_update(self, previous_state: Any, current_state: Any) -> None:
+        if private_ray.found_no_room(current_state):
+            ray.get(self._board.found_no_room.remote(self._fit))
 
 
 class Deaths(UserCallback):  # type: ignore[misc]
     """Tells the status board, from Ray Train's controller, which workers died."""
 
-    def __init__(self, board: Any):
-        self._board = board
+    def __init__(self, board: Any, fit: int):
+        self._board, self._fit = board, fit
 
     def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, Exception]) -> None:
         # Ray reports follow-up deaths too; pass on only the first causes. Workers that could not reach the dead one are
@@ -63,7 +68,7 @@ class Deaths(UserCallback):  # type: ignore[misc]
         dead = {r: e for r, e in worker_exceptions.items() if isinstance(e, private_ray.WorkerHealthCheckFailedError)}
         first = {r: e for r, e in dead.items() if private_ray.GROUP_REMOVED not in str(e)}
         blamed = first or dead or worker_exceptions
-        ray.get(self._board.died.remote({rank: str(error) for rank, error in blamed.items()}))
+        ray.get(self._board.died.remote(self._fit, {rank: str(error) for rank, error in blamed.items()}))
 
 
 class _TensorFlowBackend(Backend):  # type: ignore[misc]
@@ -73,7 +78,7 @@ class _TensorFlowBackend(Backend):  # type: ignore[misc]
         group = uuid.uuid4().hex
         found = private_ray.on_each_worker(worker_group, _hold_port)
         members = tuple(member._replace(rank=rank) for rank, member in enumerate(found))
-        ray.get(backend_config.board.begin.remote(group, members))
+        ray.get(backend_config.board.begin.remote(backend_config.fit, group, members))
         addresses = [member.address for member in members]
         ray.get(
             [

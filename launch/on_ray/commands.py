@@ -4,10 +4,13 @@ Commands are no tuples, which would be equal to those of another kind with the s
 """
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from launch.on_ray.hang_detector import Hang
 from launch.on_ray.status_board import Snapshot
+from launch.on_ray.vitals import Vitals
 from trainer.lifecycle.stop_requests import StopReason
 
 
@@ -18,12 +21,14 @@ class Room(NamedTuple):
     possible: how many workers an attempt could have now, if those of the present one were not there.
     capacity: how many it could have if nothing else ran.
     leaving: the ids of the nodes that are being drained.
+    reserved: for how many workers Ray has reserved what they need, now.
     """
 
     look: int
     possible: int
     capacity: int
     leaving: frozenset[str] = frozenset()
+    reserved: int = 0
 
 
 class World(NamedTuple):
@@ -31,7 +36,8 @@ class World(NamedTuple):
 
     now: seconds of a clock that does not run backwards.  request: the user's stop request.  saved: the step of the
     newest checkpoint, -1 without one.  running: whether a fit() has been called and has not returned.  error: what it
-    raised, '' if nothing.  board: see Snapshot; `news` is not looked at.
+    raised, '' if nothing.  board: see Snapshot; `news` is not looked at.  vitals: by rank, what the nodes tell of
+    workers whose heartbeats are late.
     """
 
     now: float
@@ -41,11 +47,19 @@ class World(NamedTuple):
     running: bool
     error: str
     board: Snapshot
+    vitals: Mapping[int, Vitals] = MappingProxyType({})
+
+
+@dataclasses.dataclass(frozen=True)
+class Reserve:
+    """Ask Ray to reserve what so many workers need, in place of what was asked for before."""
+
+    workers: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """Call fit() with so many workers."""
+    """Free what is reserved, and call fit() with so many workers."""
 
     workers: int
 
@@ -58,10 +72,10 @@ class Ask:
 
 
 @dataclasses.dataclass(frozen=True)
-class EndWorker:
-    """End a worker that hangs; Ray starts the group again."""
+class EndWorkers:
+    """End workers that hang; Ray starts the group again."""
 
-    hang: Hang
+    hangs: tuple[Hang, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,8 +96,8 @@ class FreeGroup:
 
 
 @dataclasses.dataclass(frozen=True)
-class Prestart:
-    """Prestart processes on the nodes of the group."""
+class PrepareNodes:
+    """Start on the group's nodes what a later loss of a worker needs: agents, and prestarted processes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,4 +126,4 @@ class Fail:
     message: str
 
 
-Command = Start | Ask | EndWorker | EndFit | FreeGroup | Prestart | Say | Finish | Stopped | Fail
+Command = Reserve | Start | Ask | EndWorkers | EndFit | FreeGroup | PrepareNodes | Say | Finish | Stopped | Fail

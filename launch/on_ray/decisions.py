@@ -1,7 +1,7 @@
 """What the driver of a Ray run decides: a state machine over what it sees. Reads no clock and calls no Ray.
 
-    WAITING    for room for a group of workers
-    STARTING   a fit() was called; not all of its workers send heartbeats yet, or not any more
+    WAITING    for room for a group of workers, which Ray is asked to reserve
+    STARTING   what was reserved is freed and fit() called; not all of its workers send heartbeats yet, or not any more
     RUNNING    all workers send heartbeats
     ENDING     the fit() was told to end from outside
     PAUSING    until the next attempt
@@ -21,11 +21,12 @@ from launch.on_ray.commands import (
     Ask,
     Command,
     EndFit,
-    EndWorker,
+    EndWorkers,
     Fail,
     Finish,
     FreeGroup,
-    Prestart,
+    PrepareNodes,
+    Reserve,
     Say,
     Start,
     Stopped,
@@ -45,8 +46,8 @@ _SECONDS_TO_ABORT, _SECONDS_TO_DIE = 30.0, 60.0
 _SECONDS_FOR_STEADY_ROOM = 10.0
 # The room that two jobs leave each other may be there for a moment.
 _LOOKS_BEFORE_GROWTH = 3
-# Until each worker has reached this many collectives a group is still starting, and prestarting would slow it down.
-_COLLECTIVES_BEFORE_PRESTARTING = 20
+# Until each worker has reached this many collectives a group is still starting, and other processes would slow it down.
+_COLLECTIVES_BEFORE_PREPARING = 20
 # The most that a look adds to the time that limits are measured in: a driver that was stopped for a while has seen
 # nothing meanwhile, and accuses nobody of it.
 _LONGEST_LOOK = 2.0
@@ -71,7 +72,7 @@ class _Group:
     """
 
     def __init__(self, name: str):
-        self.name, self.whole, self.broken, self.prestarted = name, False, False, False
+        self.name, self.whole, self.broken, self.prepared = name, False, False, False
         self.ended: dict[int, float] = {}
         self.returned_at: float | None = None
 
@@ -102,8 +103,9 @@ class Decisions:
         self._cluster, self._policy = cluster, cluster.restart_policy
         self._least, self._most = workers
         self._time, self._seen_at, self._said_at = 0.0, -1.0, -math.inf
-        self._look, self._possible, self._told = -1, -1, False  # of the look at the room before; whether it was told
+        self._look, self._possible = -1, -1  # of the look at the room before
         self._pause = 0.0  # until the next attempt, seconds
+        self._reserving, self._roomless_since = 0, 0.0  # since the last group that was placed
         self._hang_detector = HangDetector(cluster.hang_limits)
         self._attempt = _Attempt(0, 0.0)
         self._enter(State.WAITING)
@@ -120,6 +122,7 @@ class Decisions:
         """Returns what is to be done now, in order."""
         passed = world.now - self._seen_at if self._seen_at >= 0 else 0.0
         self._time, self._seen_at = self._time + min(max(passed, 0.0), _LONGEST_LOOK), world.now
+        told = self._limit(world.board.enough_for)
         if self.state is State.WAITING:
             commands = self._wait(world)
         elif self.state is State.PAUSING:
@@ -131,9 +134,17 @@ class Decisions:
         else:
             commands = self._accompany(world)
         self._look = world.room.look
+        commands = told + commands
         if any(isinstance(command, Say) for command in commands):
             self._said_at = world.now
         return commands
+
+    def _limit(self, enough_for: int) -> list[Command]:
+        """More workers than the shards are enough for are not asked for."""
+        if not self._least <= enough_for < self._most:
+            return []
+        self._most = enough_for
+        return [Say(f"the run has shards for {enough_for} workers: no more will be asked for")]
 
     # Between attempts.
 
@@ -141,26 +152,37 @@ class Decisions:
         if world.request:
             return self._over(Stopped())
         room, placement = world.room, self._cluster.placement
+        if room.reserved and room.reserved == self._reserving:
+            return self._begin(room.reserved)
+        first = not self._reserving
+        commands = self._reserve(self._most) if first else []
         if room.look != self._look:
             # Nodes come and go, and the last group's resources are freed late: two looks in a row have to agree.
             before, self._possible = self._possible, room.possible
             # Room that comes and goes: what there is at least will do.
             steady = room.possible == before or (before >= self._least and self._waited > _SECONDS_FOR_STEADY_ROOM)
-            if room.possible >= self._least and (room.possible >= self._most or steady):
-                return self._begin(min(room.possible, self._most, before if steady else self._most))
+            if self._least <= room.possible and steady:
+                commands = self._reserve(min(room.possible, self._most, before))
         wanted = f"with {self._cluster.worker.resources} each, placed by {placement.strategy}"
-        if self._waited > placement.patience and room.possible < self._least:
+        if self._time - self._roomless_since > placement.patience:
             return self._over(
                 Fail(
                     f"the cluster has room for {room.possible} workers {wanted}, but --num_workers asks for "
-                    f"{self._least} at least: lower it, or add nodes"
+                    f"{self._least} at least, and Ray placed no group within {placement.patience:.0f} s "
+                    f"(PlacementSettings.patience): lower it, or add nodes"
                 )
             )
-        at_once, self._told = not self._told and room.possible < self._least, True
-        return self._word(f"waiting for room: {room.possible} of at least {self._least} workers {wanted}", at_once)
+        words = f"waiting for room: {room.possible} of at least {self._least} workers {wanted}"
+        return commands + self._word(words, at_once=first and room.possible < self._least)
+
+    def _reserve(self, workers: int) -> list[Command]:
+        if workers == self._reserving:
+            return []
+        self._reserving = workers
+        return [Reserve(workers)]
 
     def _begin(self, workers: int) -> list[Command]:
-        self._attempt, self._possible, self._told = _Attempt(workers, self._time), -1, False
+        self._attempt, self._possible, self._reserving = _Attempt(workers, self._time), -1, 0
         self._enter(State.STARTING)
         self._said_at = self._seen_at
         fewer = [Say(f"there is room for {workers} of up to {self._most} workers")] if workers < self._most else []
@@ -215,7 +237,7 @@ class Decisions:
         """Follows another group; deaths that are told with it are of the one before."""
         attempt, group = self._attempt, world.board.group
         if group != attempt.group.name:
-            attempt.group = _Group(group)
+            attempt.group, self._roomless_since = _Group(group), self._time
             self._hang_detector.follow_another()
             # The board keeps none but a user's request for the next group.
             attempt.asked = attempt.asked if attempt.asked >= StopReason.INTERRUPTED else StopReason.NONE
@@ -248,11 +270,14 @@ class Decisions:
             return []  # a worker has died already, and Ray is ending the others
         board = world.board
         beats = {rank: beat for rank, beat in board.beats.items() if rank not in board.outcomes}
-        hanging, ended = self._hang_detector.look(beats, self._time, bool(board.outcomes)), self._attempt.group.ended
+        hanging = self._hang_detector.look(beats, self._time, bool(board.outcomes), world.vitals)
+        ended = self._attempt.group.ended
         # Its node may not have answered the first time.
-        new = [hang for hang in hanging if self._time - ended.get(hang.rank, -math.inf) > _SECONDS_TO_DIE]
+        new = tuple(hang for hang in hanging if self._time - ended.get(hang.rank, -math.inf) > _SECONDS_TO_DIE)
         ended |= {hang.rank: self._time for hang in new}
-        return [command for hang in new for command in (Say(f"worker {hang.rank} hangs: ending it"), EndWorker(hang))]
+        if not new:
+            return []
+        return [*(Say(f"worker {hang.rank} hangs: ending it") for hang in new), EndWorkers(new)]
 
     def _look_at_room(self, world: World) -> list[Command]:
         """Asks the group to stop when there is room for more workers or one of its nodes is drained.
@@ -272,7 +297,9 @@ class Decisions:
             attempt.growing = attempt.growing + 1 if attempt.count < min(self._most, room.possible) else 0
             return self._ask(StopReason.RESIZE) if attempt.growing >= _LOOKS_BEFORE_GROWTH else []
         broken_for, patience = self._time - attempt.whole_at, self._cluster.placement.replacement
-        if not self._outcomes(board) and broken_for > patience and room.capacity < attempt.count:
+        # Room there may be, and others may have it.
+        no_room = room.capacity < attempt.count or board.controller.found_no_room
+        if not self._outcomes(board) and broken_for > patience and no_room:
             return self._end_fit(Decision(Next.AGAIN, 0, "with the workers that there is room for"))
         return [FreeGroup()] if board.members and broken_for > _LIVING_BEAT else []
 
@@ -280,7 +307,7 @@ class Decisions:
         """Whether all workers are there; a start that takes too long is ended."""
         board, living, outcomes = world.board, self._living(world.board), self._outcomes(world.board)
         attempt, group, placement = self._attempt, self._attempt.group, self._cluster.placement
-        group.whole |= living == attempt.count
+        group.whole |= len(board.beats) == attempt.count  # each has sent some, and one may hold its interpreter's lock
         # Nobody has told of it.
         group.broken |= group.whole and not living and self._time - attempt.whole_at > _SECONDS_TO_DIE
         runs = group.whole and not group.broken  # also if a heartbeat is late
@@ -290,12 +317,14 @@ class Decisions:
             return self._follow_return(world)
         if runs:
             steps = min((beat.collectives for beat, _ in board.beats.values()), default=0)
-            if group.prestarted or living < attempt.count or steps <= _COLLECTIVES_BEFORE_PRESTARTING:
+            if group.prepared or living < attempt.count or steps <= _COLLECTIVES_BEFORE_PREPARING:
                 return []
-            group.prestarted = True
-            return [Prestart()] if self._cluster.prestart else []
+            group.prepared = True
+            return [PrepareNodes()]
         if self.state is not State.STARTING:
             self._enter(State.STARTING)
+        if board.controller.found_no_room and not group.name:
+            return self._end_fit(Decision(Next.AGAIN, 0, "others took the room that was reserved"))
         limit = max(placement.start, placement.replacement if world.room.capacity < attempt.count else 0.0)
         if self._waited <= limit:
             return self._word(f"starting: {living} of {attempt.count} workers are there")

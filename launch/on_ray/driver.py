@@ -19,8 +19,9 @@ from launch.on_ray.commands import Room, World
 from launch.on_ray.decisions import Decisions
 from launch.on_ray.fit import Fit
 from launch.on_ray.hang_detector import Hang
+from launch.on_ray.node_agents import NodeAgents
 from launch.on_ray.restart_policy import exit_status
-from launch.on_ray.status_board import Member, Snapshot, StatusBoard
+from launch.on_ray.status_board import Snapshot, StatusBoard
 from launch.on_ray.worker import Job
 from trainer.base.errors import TrainingError, UsageError
 from trainer.config import text
@@ -32,7 +33,8 @@ from trainer.rundir.directory import RunDirectory
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_BETWEEN_LOOKS_FOR_ROOM = 1.0
-_SECONDS_FOR_A_NODE = 30
+# Of a worker whose last heartbeat is older than this, in seconds, its node is asked what it does.
+_LATE_BEAT = 3.0
 
 
 def launch(command: Command, gin_text: str, directory: RunDirectory, signals: Signals, started: float) -> int:
@@ -63,7 +65,13 @@ def launch(command: Command, gin_text: str, directory: RunDirectory, signals: Si
             here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
             board = ray.remote(num_cpus=0, scheduling_strategy=here)(StatusBoard).remote()
             job = Job(
-                gin_text, str(directory.path), board, most, cluster.worker.threads, wall(started), command.options
+                gin_text,
+                str(directory.path),
+                board,
+                command.workers,
+                cluster.worker.threads,
+                wall(started),
+                command.options,
             )
             signals.tell = console.say
             signals.wait_for_boundaries()
@@ -90,8 +98,9 @@ class _Run:
         self._job, self._directory, self._cluster = job, directory, cluster
         self._requests, self._console = signals.stop_requests, console
         self._decisions = Decisions(cluster, workers)
-        self._prestarted = prestart.PrestartedProcesses()
+        self._prestarted, self._agents = prestart.PrestartedProcesses(), NodeAgents()
         self._fit: Fit | None = None
+        self._reservation: placement.Reservation | None = None
         self._must_end = False  # a fit() that was called, whose controller may not be there yet
         self._room, self._next_look = Room(0, 0, 0), 0.0
         self._running, self._saved, self._group = False, -1, ""
@@ -110,8 +119,8 @@ class _Run:
                 status = self._carry_out(command, world.board)
                 if status is not None:
                     return status
-            if self._must_end and world.board.controller is not None:
-                private_ray.abort(world.board.controller)
+            if self._must_end and world.board.controller.handle is not None:
+                private_ray.abort(world.board.controller.handle)
                 self._must_end = False
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
@@ -129,32 +138,44 @@ class _Run:
             self._next_look = now + _SECONDS_BETWEEN_LOOKS_FOR_ROOM
             self._room = placement.look(self._cluster, board.members if running else (), self._room.look + 1)
         error = str(self._fit.error or "") if self._fit is not None else ""
-        return World(now, self._requests.pending, self._saved, self._room, running, error, board)
+        late = [rank for rank, (_, age) in board.beats.items() if age > _LATE_BEAT and rank not in board.outcomes]
+        vitals = self._agents.look([board.members[rank] for rank in late]) if running else {}
+        there = self._reservation is not None and self._reservation.is_there()
+        room = self._room._replace(reserved=self._reservation.workers if self._reservation and there else 0)
+        return World(now, self._requests.pending, self._saved, room, running, error, board, vitals)
 
     def _carry_out(self, command: commands.Command, board: Snapshot) -> int | None:
         """Does it; returns the exit status if the run is over."""
         match command:
+            case commands.Reserve(workers):
+                self._free_reservation()
+                self._reservation = placement.Reservation(self._cluster, workers)
             case commands.Start(workers):
+                self._free_reservation()
+                number = 1 if self._fit is None else self._fit.number + 1
+                # Or what is left of the last attempt would be of this one.
+                session.answer(self._job.board.reset.remote(number))
                 environment = prestart.PRELOAD if self._cluster.prestart else {}
-                session.answer(
-                    self._job.board.reset.remote()
-                )  # or what is left of the last attempt would be of this one
-                self._fit = Fit(self._job, workers, self._cluster, self._directory.logs, environment)
+                self._fit = Fit(number, self._job, workers, self._cluster, self._directory.logs, environment)
                 self._must_end = False
             case commands.Ask(reason):
                 # A user's request is for whichever group there is, another one for this group alone.
                 group = None if reason >= StopReason.INTERRUPTED else board.group
                 session.answer(self._job.board.ask.remote(reason, group))
-            case commands.EndWorker(hang):
-                self._end_worker(hang, board)
+            case commands.EndWorkers(hangs):
+                found = self._agents.end([board.members[hang.rank] for hang in hangs])
+                for hang, stack in zip(hangs, found, strict=True):
+                    self._tell_of(hang, stack, board)
             case commands.EndFit(by_force):
                 self._must_end = True
-                if by_force and board.controller is not None:
-                    ray.kill(board.controller)
+                if by_force and board.controller.handle is not None:
+                    ray.kill(board.controller.handle)
             case commands.FreeGroup(by_force):
                 placement.free_group(board.members, by_force)
-            case commands.Prestart():
-                self._prestarted.replace(board.members)
+            case commands.PrepareNodes():
+                self._agents.prepare({member.node for member in board.members})
+                if self._cluster.prestart:
+                    self._prestarted.replace(board.members)
             case commands.Say(line):
                 self._console.say(line)
             case commands.Finish(why):
@@ -167,9 +188,13 @@ class _Run:
                 raise TrainingError(message)
         return None
 
-    def _end_worker(self, hang: Hang, board: Snapshot) -> None:
+    def _free_reservation(self) -> None:
+        if self._reservation is not None:
+            self._reservation.free()
+            self._reservation = None
+
+    def _tell_of(self, hang: Hang, found: str, board: Snapshot) -> None:
         member = board.members[hang.rank]
-        found = self._end(member)
         log = self._directory.logs / f"hang_{board.group[:8]}_worker_{hang.rank}.txt"
         log.write_text(found + "\n")
         how = "has sent no heartbeat" if hang.silent else "has made no progress"
@@ -180,16 +205,6 @@ class _Run:
             f"stack is in {log}"
         )
         self._console.say(textwrap.indent(stacks.relevant(found), "  "))
-
-    @staticmethod
-    def _end(member: Member) -> str:
-        there = NodeAffinitySchedulingStrategy(member.node, soft=False)
-        task = ray.remote(num_cpus=0, scheduling_strategy=there, max_retries=0)(stacks.dump_and_kill)
-        try:
-            said: str = ray.get(task.remote(member.pid), timeout=_SECONDS_FOR_A_NODE)
-            return said
-        except ray.exceptions.RayError as error:
-            return f"(its node does not answer: {type(error).__name__})"
 
     def _show(self, board: Snapshot) -> None:
         """What the workers tell, and who they are."""

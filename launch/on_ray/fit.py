@@ -7,7 +7,7 @@ from pathlib import Path
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 
 from launch.on_ray import private_ray
-from launch.on_ray.backend import Deaths, Started, TensorFlowCluster
+from launch.on_ray.backend import Deaths, Placing, TensorFlowCluster
 from launch.on_ray.cluster import Cluster
 from launch.on_ray.worker import Job, train
 
@@ -16,6 +16,7 @@ class Fit:
     """Calls fit() in a thread of its own, at once. `error`: what fit() raised, if it did.
 
     Args:
+      number: of this call, from 1.
       job: sent to every worker.
       workers: how many.
       cluster: their resources and placement.
@@ -23,10 +24,13 @@ class Fit:
       environment: additional environment variables of every worker.
     """
 
-    def __init__(self, job: Job, workers: int, cluster: Cluster, logs: Path, environment: Mapping[str, str]):
+    def __init__(
+        self, number: int, job: Job, workers: int, cluster: Cluster, logs: Path, environment: Mapping[str, str]
+    ):
+        self.number = number
         self._trainer = private_ray.DataParallelTrainer(
             lambda: train(job),
-            backend_config=TensorFlowCluster(job.board, logs),
+            backend_config=TensorFlowCluster(job.board, number, logs),
             scaling_config=ScalingConfig(
                 num_workers=workers,
                 resources_per_worker=cluster.worker.resources,
@@ -38,7 +42,7 @@ class Fit:
                 storage_path=str(logs),
                 # No limit: restart_policy.py decides how many deaths are too many, and the driver ends the fit.
                 failure_config=FailureConfig(max_failures=-1),
-                callbacks=[Started(job.board), Deaths(job.board)],
+                callbacks=[Placing(job.board, number), Deaths(job.board, number)],
                 worker_runtime_env={"env_vars": dict(environment)},
             ),
         )

@@ -1,4 +1,4 @@
-"""How many workers the cluster has room for, as the placement strategy wants them. Asks Ray; reserves nothing."""
+"""How many workers the cluster has room for, as the placement strategy wants them, and what is reserved for them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -65,6 +65,29 @@ def _staying(draining: set[str]) -> _Resources:
     """The resources of the nodes that are alive and not about to leave, whoever uses them."""
     there = (node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in draining)
     return {node["NodeID"]: node["Resources"] for node in there}
+
+
+class Reservation:
+    """What some workers need, reserved: as soon as there is room, and until it is freed.
+
+    Ray counts what is asked for as demand, by which clusters that grow do so.
+
+    Args:
+      cluster: what a worker needs, and how workers are placed.
+      workers: how many.
+    """
+
+    def __init__(self, cluster: Cluster, workers: int):
+        self.workers = workers
+        self._group = ray.util.placement_group([cluster.worker.resources] * workers, cluster.placement.strategy)
+
+    def is_there(self) -> bool:
+        """Whether Ray has reserved it."""
+        return bool(ray.util.placement_group_table(self._group).get("state") == "CREATED")
+
+    def free(self) -> None:
+        """Gives it back, or no longer asks for it."""
+        ray.util.remove_placement_group(self._group)
 
 
 def free_group(members: Sequence[Member], by_force: bool) -> None:

@@ -12,8 +12,9 @@ import ray
 from ray._private.grpc_utils import init_grpc_channel
 from ray._private.state import available_resources_per_node, state
 from ray.core.generated import node_manager_pb2, node_manager_pb2_grpc, runtime_environment_pb2
-from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError, WorkerHealthCheckFailedError
 from ray.train.v2._internal.execution.callback import ControllerCallback
+from ray.train.v2._internal.execution.controller.state import ReschedulingState
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 T = TypeVar("T")
@@ -60,6 +61,12 @@ def draining_nodes() -> set[str]:
 def actor_is_dead(actor: str) -> bool:
     """Whether the actor with this id has died."""
     return bool(state.actor_table(actor).get("State") == "DEAD")
+
+
+def found_no_room(state: Any) -> bool:
+    """Whether Ray Train's controller comes to this state because it found no room for a group in time."""
+    error = getattr(state, "training_failed_error", None) if isinstance(state, ReschedulingState) else None
+    return isinstance(getattr(error, "controller_failure", None), WorkerGroupStartupTimeoutError)
 
 
 def on_each_worker(worker_group: Any, function: Callable[[], T]) -> list[T]:

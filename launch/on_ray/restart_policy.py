@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from launch.on_ray.status_board import Outcome
+from launch.on_ray.status_board import TROUBLE, Outcome
 from trainer.base.errors import TrainingError, UsageError
 from trainer.lifecycle.stop_requests import StopReason
 
@@ -32,8 +32,8 @@ class RestartPolicy:
     Does not decide how many workers an attempt has: as many as there is room for.
 
     Args:
-      crashes: how often a group that lost workers is started again; hangs, which are ended by killing, count, too. Each
-        checkpoint after a death gives one back.
+      crashes: how often a group that lost workers is started again; hangs, which are ended by killing, count, too, and
+        trouble of disks and networks that may pass. Each checkpoint after a death gives one back.
       preemptions: how often workers may be told to leave; -1: any number of times.
       without_progress: more deaths in a row than this, with no checkpoint in between, end the run.
 
@@ -55,8 +55,14 @@ class RestartPolicy:
 
         outcomes: by rank.  saved: the step of the newest checkpoint, -1 if there is none.
         """
+        failed = [outcome for outcome in outcomes.values() if 0 < outcome.status < StopReason.RESIZE]
+        if failed and all(outcome.status == TROUBLE for outcome in failed):
+            decision = self.died(saved, failed[0].message)
+            return decision._replace(
+                after=min(_LONGEST_WAIT, 2.0**self._in_a_row), why=decision.why or failed[0].message
+            )
         self._count(saved)
-        status = max((outcome.status for outcome in outcomes.values()), default=0)
+        status = 0 if failed else max((outcome.status for outcome in outcomes.values()), default=0)
         if status not in (StopReason.RESIZE, StopReason.LEAVE):
             return Decision(Next.END, 0, "")
         if status == StopReason.LEAVE:
@@ -106,6 +112,8 @@ def exit_status(outcomes: Mapping[int, Outcome], why: str) -> int:
       TrainingError: a worker failed, or there may be no further attempt.
     """
     failed = {rank: outcome for rank, outcome in outcomes.items() if 0 < outcome.status < StopReason.RESIZE}
+    if why and all(outcome.status == TROUBLE for outcome in failed.values()):
+        failed = {}  # `why` says it
     if failed:
         rank, outcome = next(iter(failed.items()))  # the others may have failed because of this one
         whose = f"worker {rank}: " if len(failed) < len(outcomes) else ""

@@ -1,7 +1,7 @@
 """The status board: a Ray actor that passes reports from workers to the driver, and orders back. It decides nothing.
 
-A *group* is the workers of one attempt, from their start to their end. Messages of earlier groups are dropped, so a
-worker that outlived its attempt does no harm.
+A *group* is the workers of one attempt, from their start to their end. Messages of earlier groups are dropped, and
+those of a fit() that was given up, so a worker or a controller that outlived its attempt does no harm.
 """
 
 import time
@@ -30,18 +30,24 @@ class Member(NamedTuple):
 class Heartbeat(NamedTuple):
     """A heartbeat. phase: what the worker does, a kind of trainer.lifecycle.goodput.
 
-    collectives: how many the worker has reached.  step: of the last boundary, -1 before the first.
+    collectives: how many the worker has reached.  step: of the last boundary, -1 before the first.  work: how many
+    other pieces of work it has done (trainer.base.liveness).
     """
 
     phase: str
     collectives: int
     step: int
+    work: int = 0
+
+
+# The status of a worker that failed by the trouble of a disk, a share or a network, which may pass.
+TROUBLE = 99
 
 
 class Outcome(NamedTuple):
     """How a worker's part of an attempt ended, unless it died.
 
-    status: an exit status.  message: for the user.  trace: the traceback of an exception in user code.
+    status: an exit status, or TROUBLE.  message: for the user.  trace: the traceback of an exception in user code.
     """
 
     status: int
@@ -66,22 +72,30 @@ class Orders(NamedTuple):
     abandon: bool
 
 
+class Controller(NamedTuple):
+    """Ray Train's. handle: None before it has started.  found_no_room: for the group that it is about to start."""
+
+    handle: Any = None
+    found_no_room: bool = False
+
+
 class Snapshot(NamedTuple):
     """All that the board knows, and what is new since the last snapshot.
 
-    controller: handle of Ray Train's controller, None before it has started.
     beats: by rank, each with its age in seconds.  news: console output in order, as `tell` got it.
     deaths: for each group that lost workers, Ray's messages about them by rank; an empty mapping for a group that was
       lost before it started.
+    enough_for: for how many workers the shards of the run are enough; 0: not known.
     """
 
     group: str
     members: tuple[Member, ...]
-    controller: Any
+    controller: Controller
     beats: dict[int, tuple[Heartbeat, float]]
     outcomes: dict[int, Outcome]
     news: list[bytes]
     deaths: list[dict[int, str]]
+    enough_for: int = 0
 
 
 class StatusBoard:
@@ -90,7 +104,8 @@ class StatusBoard:
     def __init__(self) -> None:
         self._news: list[bytes] = []
         self._deaths: list[dict[int, str]] = []
-        self._controller: Any = None
+        self._fit, self._controller = 0, Controller()
+        self._enough_for = 0
         self._request = StopReason.NONE
         self._forget("")
 
@@ -102,25 +117,32 @@ class StatusBoard:
         # A stop request of the user holds for the next group, too.
         self._request = self._request if self._request >= StopReason.INTERRUPTED else StopReason.NONE
         self._abandon = self._lost = False
+        self._controller = self._controller._replace(found_no_room=False)
 
-    def reset(self) -> None:
-        """A fit() is about to be called: forgets the groups of the last one."""
+    def reset(self, fit: int) -> None:
+        """A fit() with this number is about to be called: forgets the groups of the last one."""
+        self._fit = fit
         self._forget("")
-        self._controller, self._deaths = None, []
+        self._controller, self._deaths = Controller(), []
 
-    def started(self, controller: Any) -> None:
+    def started(self, fit: int, controller: Any) -> None:
         """A fit() has started, with this controller."""
-        self._controller = controller
+        if fit == self._fit:
+            self._controller = Controller(controller)
 
-    def begin(self, group: str, members: tuple[Member, ...]) -> None:
+    def begin(self, fit: int, group: str, members: tuple[Member, ...]) -> None:
         """A group has started. If the one before has reported no death, it lost a worker while it was being created."""
+        if fit != self._fit:
+            return
         if self._group and not self._lost:
             self._deaths.append({})
         self._forget(group)
         self._members = members
 
-    def died(self, errors: dict[int, str]) -> None:
+    def died(self, fit: int, errors: dict[int, str]) -> None:
         """Workers of the group have died."""
+        if fit != self._fit:
+            return
         self._lost = True
         self._deaths.append(errors)
 
@@ -139,6 +161,15 @@ class StatusBoard:
         if group == self._group:
             self._news.append(news)
 
+    def found_no_room(self, fit: int) -> None:
+        """Ray has found no room for a group, and tries again."""
+        if fit == self._fit:
+            self._controller = self._controller._replace(found_no_room=True)
+
+    def limit(self, workers: int) -> None:
+        """The shards of the run are enough for so many workers; that never changes."""
+        self._enough_for = workers
+
     def end(self, group: str, rank: int, outcome: Outcome) -> None:
         """A worker has ended its part. If it has failed, the others are told to abandon theirs."""
         if group == self._group:
@@ -156,4 +187,13 @@ class StatusBoard:
         news, self._news = self._news, []
         deaths, self._deaths = self._deaths, []
         beats = {rank: (beat, now - at) for rank, (beat, at) in self._beats.items()}
-        return Snapshot(self._group, self._members, self._controller, beats, dict(self._outcomes), news, deaths)
+        return Snapshot(
+            self._group,
+            self._members,
+            self._controller,
+            beats,
+            dict(self._outcomes),
+            news,
+            deaths,
+            self._enough_for,
+        )

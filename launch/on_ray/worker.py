@@ -5,6 +5,7 @@ would take an exception for the failure of a machine and try again. Only the los
 """
 
 import pickle
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,11 +16,11 @@ import tensorflow as tf
 
 from launch import process
 from launch.on_ray import backend, worker_signals
-from launch.on_ray.status_board import Heartbeat, Outcome, PeerLost
-from trainer.base import private_tensorflow
-from trainer.base.errors import TrainingError, UsageError, of_other_processes, own_trace
+from launch.on_ray.status_board import TROUBLE, Heartbeat, Outcome, PeerLost
+from trainer.base import liveness, private_tensorflow
+from trainer.base.errors import TrainingError, UsageError, of_environment, of_other_processes, own_trace, place
 from trainer.lifecycle.goodput import Goodput
-from trainer.lifecycle.stop_requests import StopRequests
+from trainer.lifecycle.stop_requests import StopReason, StopRequests
 from trainer.modes.invocation import Invocation, ProcessSetup
 from trainer.observe.console import Console
 from trainer.observe.report import Report
@@ -34,14 +35,14 @@ class Job(NamedTuple):
     """What the driver sends to every worker.
 
     gin_text: the checked configuration.  run_dir: the same path on all nodes.  board: handle of the status board.
-    most_workers: the most that the run may ever have.  threads: of TensorFlow, per worker.  started: when the command
+    workers: the least and the most of an attempt.  threads: of TensorFlow, per worker.  started: when the command
     started, in seconds of goodput.wall.  options: of the mode, see Invocation.
     """
 
     gin_text: str
     run_dir: str
     board: Any
-    most_workers: int
+    workers: tuple[int, int]
     threads: int
     started: float
     options: Mapping[str, Any]
@@ -106,7 +107,7 @@ class HeartbeatSender:
 
     def _beat_on(self) -> None:
         while True:
-            beat = Heartbeat(self._goodput.phase(), self.collectives(), self.step)
+            beat = Heartbeat(self._goodput.phase(), self.collectives(), self.step, liveness.count())
             try:
                 orders = ray.get(self._board.beat.remote(self._group, self._rank, beat))
             except ray.exceptions.ActorDiedError:
@@ -122,6 +123,17 @@ class HeartbeatSender:
             time.sleep(_SECONDS_BETWEEN_BEATS)
 
 
+class _Limit:
+    """Passes on for how many workers the shards of the run are enough."""
+
+    def __init__(self, board: Any):
+        self._board, self.workers = board, sys.maxsize
+
+    def tell(self, workers: int) -> None:
+        ray.get(self._board.limit.remote(workers))
+        self.workers = workers
+
+
 def train(job: Job) -> None:
     """What Ray Train runs in a thread of each worker.
 
@@ -129,7 +141,7 @@ def train(job: Job) -> None:
       PeerLost: another worker was lost, and the driver has not found out in time which one.
     """
     context = ray.train.get_context()
-    rank, group = context.get_world_rank(), backend.group()
+    rank, count, group = context.get_world_rank(), context.get_world_size(), backend.group()
     tf.config.threading.set_intra_op_parallelism_threads(job.threads)
     tf.config.threading.set_inter_op_parallelism_threads(job.threads)
     requests, goodput, abandoned = worker_signals.requests(), Goodput(job.started), threading.Event()
@@ -139,6 +151,7 @@ def train(job: Job) -> None:
         # The thread that waits for the others in a collective gets this as an error.
         private_tensorflow.abort_collectives("another worker cannot go on")
 
+    enough_for = _Limit(job.board)
     heartbeat = HeartbeatSender(job.board, group, rank, goodput, requests, abandon)
 
     def tell(method: str, arguments: tuple[Any, ...]) -> None:
@@ -156,17 +169,26 @@ def train(job: Job) -> None:
                 BoardConsole(tell),
                 goodput,
                 requests,
-                ProcessSetup(watch=heartbeat.watch, processes=context.get_world_size(), most_replicas=job.most_workers),
+                ProcessSetup(
+                    watch=heartbeat.watch,
+                    processes=count,
+                    most_processes=job.workers[1],
+                    told_limit=enough_for.tell,
+                ),
                 job.options,
             )
         )
         outcome = Outcome(status)
     except UsageError as error:
-        outcome = Outcome(2, error.message)
+        # Of more workers than the run's shards are enough for, fewer go on.
+        fewer = job.workers[0] <= enough_for.workers < count
+        outcome = Outcome(StopReason.RESIZE) if fewer else Outcome(2, error.message)
     except TrainingError as error:
-        outcome = Outcome(1, error.message)
+        outcome = Outcome(TROUBLE if of_environment(error) else 1, error.message)
     except (Exception, SystemExit) as error:
-        if not of_other_processes(error):
+        if of_environment(error):
+            outcome = Outcome(TROUBLE, f"{type(error).__name__}: {error} (at {place(error)})")
+        elif not of_other_processes(error):
             outcome = Outcome(1, f"{type(error).__name__}: {error}", own_trace(error))
         # TensorFlow may notice that another worker is gone before the driver finds out that it hangs, failed or died.
         elif abandoned.wait(_SECONDS_FOR_A_VERDICT):

@@ -35,3 +35,15 @@ def test_collectives_can_be_aborted_by_a_code_and_a_message():
 
     assert list(inspect.signature(context.Context.abort_collective_ops).parameters) == ["self", "code", "message"]
     private_tensorflow.abort_collectives("no collective is running here")
+
+
+def test_a_worker_can_have_several_cpu_devices():
+    """What workers of two and of eight compute, tests/process/test_elastic.py and test_workers.py show."""
+    from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended as Extended
+
+    original = Extended._initialize_local_devices
+    assert list(inspect.signature(original).parameters) == ["self", "cluster_resolver", "worker_device"]
+    with private_tensorflow.cpus_per_worker(2):
+        devices, kind = Extended._initialize_local_devices(None, None, "/job:worker/task:1")
+    assert devices == ("/job:worker/task:1/device:CPU:0", "/job:worker/task:1/device:CPU:1") and kind == "CPU"
+    assert Extended._initialize_local_devices is original

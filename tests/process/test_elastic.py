@@ -11,7 +11,7 @@ cluster.require_ray()
 pytestmark = [pytest.mark.process, pytest.mark.cluster]
 
 FLAGS = ("--gin_file=digits.gin", "--model=mlp", "--gin_param=EPOCHS = 8", "--gin_param=STEPS_PER_LOOP = 1",
-         "--gin_param=CHECKPOINT_EVERY = 50", "--gin_param=log.Log.every = 1", "--gin_param=SHARDS = 2")  # fmt: skip
+         "--gin_param=CHECKPOINT_EVERY = 50", "--gin_param=log.Log.every = 1")  # fmt: skip
 
 
 @pytest.fixture
@@ -48,13 +48,17 @@ def lose(nodes, run, run_dir, raylet, attempt):
 
 
 @pytest.mark.parametrize(
-    "ways_back", [[lose], pytest.param([drain, lose], marks=pytest.mark.slow)], ids=["once", "twice"]
+    "ways_back, devices",
+    [([lose], 2), pytest.param([drain, lose], 1, marks=pytest.mark.slow)],
+    ids=["once, of two devices", "twice"],
 )
-def test_from_one_worker_to_two_and_back(nodes, folder, convoy, tmp_path, ways_back):
+def test_from_one_worker_to_two_and_back(nodes, folder, convoy, tmp_path, ways_back, devices):
     alone, run_dir = tmp_path / "alone", tmp_path / "run"
-    assert convoy(*FLAGS, f"--run_dir={alone}").code == 0
-    # The same kind of strategy all along: it is the number of workers that changes.
+    assert convoy(*FLAGS, f"--gin_param=SHARDS = {2 * devices}", f"--run_dir={alone}").code == 0
+    # The same kind of strategy all along: it is the number of workers that changes. Nobody names the shards: there are as
+    # many as replicas at most.
     run = cluster.RayRun(run_dir, *FLAGS, "--launcher=ray", "--strategy=multi_worker", "--num_workers=1:2",
+                         f"--gin_param=strategies.multi_worker.virtual_cpus = {devices}",
                          "--gin_param=cluster.PlacementSettings.replacement = 5", cwd=folder, **nodes.access())  # fmt: skip
     try:
         run.wait_for_step(20)
@@ -69,7 +73,7 @@ def test_from_one_worker_to_two_and_back(nodes, folder, convoy, tmp_path, ways_b
         run.end()
 
     report = reading.report(run_dir)
-    assert report["attempts"] == attempt and report["num_replicas"] == 1
+    assert report["attempts"] == attempt and report["num_replicas"] == devices
     assert report["input_digest"] == reading.report(alone)["input_digest"]
     expected, found = (reading.scalars(place, "train")["loss"] for place in (alone, run_dir))
     assert [step for step, _ in found] == [step for step, _ in expected]

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator
 
 import tensorflow as tf
+from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
 from tensorflow.python.eager import context
 from tensorflow.python.ops import random_ops_util
 
@@ -32,3 +33,21 @@ def drawing_with(algorithm: str) -> Iterator[None]:
 def abort_collectives(why: str) -> None:
     """Ends all pending collectives of this process with an UnavailableError that says why."""
     context.context().abort_collective_ops(tf.errors.UNAVAILABLE, why)
+
+
+@contextlib.contextmanager
+def cpus_per_worker(count: int) -> Iterator[None]:
+    """A context: a MultiWorkerMirroredStrategy made in it has a replica on each of the first `count` CPU devices.
+
+    By itself it takes all GPUs of a worker, but one CPU device only, and has no argument for it.
+    """
+    original = CollectiveAllReduceExtended._initialize_local_devices
+
+    def several(self: object, resolver: object, worker: str) -> tuple[tuple[str, ...], str]:
+        return tuple(f"{worker}/device:CPU:{i}" for i in range(count)), "CPU"
+
+    CollectiveAllReduceExtended._initialize_local_devices = several
+    try:
+        yield
+    finally:
+        CollectiveAllReduceExtended._initialize_local_devices = original

@@ -5,6 +5,7 @@ A process calls one of them once, before TensorFlow has initialised its devices.
 
 import tensorflow as tf
 
+from trainer.base import private_tensorflow
 from trainer.base.errors import UsageError
 from trainer.distributed import tf_config
 from trainer.distributed.ranks import Ranks
@@ -29,30 +30,35 @@ def mirrored(virtual_cpus: int = 2) -> tf.distribute.Strategy:
     gpus = _grow_gpu_memory()
     if len(gpus) >= 2:
         return tf.distribute.MirroredStrategy()
-    if virtual_cpus < 1:
-        raise UsageError(f"strategies.mirrored.virtual_cpus = {virtual_cpus}: give a number of at least 1")
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * virtual_cpus)
+    _require_a_device("mirrored", virtual_cpus)
+    _split_cpu(virtual_cpus)
     devices = [f"CPU:{i}" for i in range(virtual_cpus)]
     # Reducing on one device adds in a fixed order, and needs no threads for collectives.
     return tf.distribute.MirroredStrategy(devices, tf.distribute.ReductionToOneDevice("CPU:0"))
 
 
-def multi_worker() -> tf.distribute.Strategy:
+def multi_worker(virtual_cpus: int = 1) -> tf.distribute.Strategy:
     """One replica on each GPU of every worker, or on its CPU; the workers are those in TF_CONFIG.
 
     Blocks until all of them have connected.
 
+    Args:
+      virtual_cpus: without a GPU, the CPU of each worker is split into this many devices; for tries, not for speed.
+
     Raises:
-      UsageError: TF_CONFIG is missing or malformed.
+      UsageError: TF_CONFIG is missing or malformed, or `virtual_cpus` is below 1.
     """
+    _require_a_device("multi_worker", virtual_cpus)
     if tf_config.from_environment() is None:
         raise UsageError(
             "--strategy=multi_worker needs several processes: add --launcher=ray --num_workers=2, or let the manager "
             "of your cluster set TF_CONFIG"
         )
-    _grow_gpu_memory()
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    if _grow_gpu_memory() or virtual_cpus == 1:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    _split_cpu(virtual_cpus)
+    with private_tensorflow.cpus_per_worker(virtual_cpus):
+        return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def ranks(strategy: tf.distribute.Strategy) -> Ranks:
@@ -79,6 +85,16 @@ def _used(strategy: tf.distribute.Strategy) -> str:
     if not tf.distribute.in_cross_replica_context() and strategy.num_replicas_in_sync == 1:
         return "GPU:0" if tf.config.list_logical_devices("GPU") else "CPU:0"
     return ", ".join(device.split("device:")[-1] for device in strategy.extended.worker_devices)
+
+
+def _require_a_device(strategy: str, virtual_cpus: int) -> None:
+    if virtual_cpus < 1:
+        raise UsageError(f"strategies.{strategy}.virtual_cpus = {virtual_cpus}: give a number of at least 1")
+
+
+def _split_cpu(devices: int) -> None:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
 
 
 def _grow_gpu_memory() -> list[tf.config.PhysicalDevice]:

@@ -13,7 +13,8 @@ from launch.on_ray.decisions import Decisions, State
 from launch.on_ray.hang_detector import HangLimits
 from launch.on_ray.placement import fitting
 from launch.on_ray.restart_policy import RestartPolicy, exit_status
-from launch.on_ray.status_board import Heartbeat, Member, Outcome, Snapshot
+from launch.on_ray.status_board import Controller, Heartbeat, Member, Outcome, Snapshot
+from launch.on_ray.vitals import Vitals
 from trainer.base.errors import TrainingError
 from trainer.lifecycle.stop_requests import StopReason
 
@@ -67,7 +68,9 @@ class Simulation:
         self.decisions = Decisions(cluster, (self.least, self.most))
         self.now, self.fit, self.fits, self.groups, self.saved, self.step = 1000.0, None, 0, 0, -1, 0
         self.request, self.deaths, self.status, self.said_at, self.look = StopReason.NONE, [], None, self.now, 0
-        self.given_up, self.log, self.deaths_without_progress = [], [], 0
+        self.given_up, self.log, self.deaths_without_progress, self.reserving = [], [], 0, 0
+        self.told_enough = 0
+        self.enough_for = rng.choice((self.most, self.most, rng.randint(self.least, self.most)))
         self.quiet_from = self.now + rng.randint(20, 120)  # no more faults from then on
         self.faults = rng.sample(list(FAULTS), rng.randint(1, 4))
 
@@ -112,15 +115,29 @@ class Simulation:
                 free[worker.node]["CPU"] += 1
         whole = {n: {"CPU": c} for n, c in self.nodes.items() if n not in self.leaving}
         self.look += self.rng.random() < 0.7
-        room = Room(
-            self.look, *(fitting(each, {"CPU": 1}, self.strategy) for each in (free, whole)), frozenset(self.leaving)
-        )
-        return World(self.now, self.request, self.saved, room, running, (fit.error or "") if fit else "", self.board())
+        places = fitting({n: r for n, r in self.free().items() if n not in self.leaving}, {"CPU": 1}, self.strategy)
+        reserved = self.reserving if places >= self.reserving and self.rng.random() < 0.7 else 0
+        possible, capacity = (fitting(each, {"CPU": 1}, self.strategy) for each in (free, whole))
+        room = Room(self.look, possible, capacity, frozenset(self.leaving), reserved)
+        error = (fit.error or "") if fit else ""
+        return World(self.now, self.request, self.saved, room, running, error, self.board(), self.vitals())
+
+    def vitals(self):
+        """What the nodes tell of processes that send no heartbeats, most of the time."""
+        up = enumerate(self.fit.workers) if self.fit is not None and self.fit.phase == "up" else ()
+        told = {"silent": Vitals.STOPPED, "locked": Vitals.RUNNING}
+        return {
+            rank: told[worker.hanging]
+            for rank, worker in up
+            if worker.alive and worker.hanging in told and (worker.hanging == "locked" or self.rng.random() < 0.8)
+        }
 
     def board(self):
         fit, (deaths, self.deaths) = self.fit, (self.deaths, [])
+        full = fit is not None and fit.phase == "placing" and self.now - fit.since >= 12
+        controller = Controller("c", full)
         if fit is None or not fit.group:
-            return Snapshot("", (), "c", {}, dict(fit.outcomes) if fit else {}, [], deaths)
+            return Snapshot("", (), controller, {}, dict(fit.outcomes) if fit else {}, [], deaths, self.told_enough)
         members = tuple(Member(i, "h", w.node, i, "a", "", "x", "p") for i, w in enumerate(fit.workers))
         # Who hangs has not reached the collective in which the others wait.
         waiting = any(w.hanging for w in fit.workers)
@@ -129,7 +146,7 @@ class Simulation:
             for i, w in enumerate(fit.workers)
             if w.seen is not None
         }
-        return Snapshot(fit.group, members, "c", beats, dict(fit.outcomes), [], deaths)
+        return Snapshot(fit.group, members, controller, beats, dict(fit.outcomes), [], deaths, self.told_enough)
 
     # What moves by itself.
 
@@ -162,7 +179,9 @@ class Simulation:
 
     def train(self, fit, tick):
         for worker in fit.workers:
-            if worker.alive and worker.hanging != "silent" and self.now >= worker.begins:
+            if worker.hanging == "locked" and self.now >= worker.locked_until:
+                worker.hanging = ""
+            if worker.alive and worker.hanging not in ("silent", "locked") and self.now >= worker.begins:
                 worker.seen = self.now
         if not all(w.alive for w in fit.workers):
             self.deaths_without_progress += 1
@@ -178,6 +197,10 @@ class Simulation:
                 fit.error, fit.phase = f"… {private_ray.ACTOR_DIED} …", "over"
             return
         if any(w.hanging for w in fit.workers) or any(self.now < w.begins for w in fit.workers):
+            return
+        self.told_enough = self.enough_for
+        if fit.count > self.enough_for:
+            self.return_one(fit, int(StopReason.RESIZE))
             return
         if fit.asked and self.now - fit.asked_at >= 1:
             self.save()
@@ -218,11 +241,20 @@ class Simulation:
     def kill(self, worker, how):
         worker.alive, worker.how = False, how
 
-    def hang(self):
+    def one_that_trains(self):
+        """A worker of a group of which nobody hangs or has returned."""
         there = [w for w in self.living() if w.seen is not None]
-        if there and not self.fit.outcomes and not any(w.hanging for w in self.fit.workers):
-            worker = self.rng.choice(there)
+        well = there and not self.fit.outcomes and not any(w.hanging for w in self.fit.workers)
+        return self.rng.choice(there) if well else None
+
+    def hang(self):
+        if (worker := self.one_that_trains()) is not None:
             worker.hanging, worker.hangs_since = self.rng.choice(("silent", "still")), self.now
+
+    def lock(self):
+        """A worker holds the interpreter's lock: it sends no heartbeats, but is at work."""
+        if (worker := self.one_that_trains()) is not None:
+            worker.hanging, worker.locked_until = "locked", self.now + self.rng.randint(2, 40)
 
     def lose_node(self):
         if len(self.nodes) > 1:
@@ -259,27 +291,31 @@ class Simulation:
 
     def carry_out(self, command, world):
         match command:
+            case commands.Reserve(workers):
+                self.reserving = workers
             case commands.Start(workers):
+                self.reserving = 0
                 if self.fit is not None and self.fit.phase != "over":
                     if not self.fit.endless:
                         raise Broken("a second fit() beside one that runs")
                     self.given_up.append(self.fit)
-                if not self.least <= workers <= self.most:
+                if not self.least <= workers <= min(self.most, self.told_enough or self.most):
                     raise Broken(f"{workers} workers")
                 self.fits += 1
                 self.fit = Fit(self.fits, workers, self.now, self.rng)
                 self.said_at = self.now
             case commands.Ask(reason):
                 self.fit.asked, self.fit.asked_at = max(self.fit.asked, reason), self.now
-            case commands.EndWorker(hang):
+            case commands.EndWorkers(hangs):
                 self.said_at = self.now
-                worker = self.fit.workers[hang.rank]
-                worker.tried = True
-                if worker.alive and not worker.hanging:
-                    raise Broken(f"a healthy worker was ended: {hang}")
-                if self.rng.random() < 0.9:  # its node may not answer
-                    self.kill(worker, "ended")
-                    worker.hanging = ""
+                for hang in hangs:
+                    worker = self.fit.workers[hang.rank]
+                    worker.tried = True
+                    if worker.alive and worker.hanging not in ("silent", "still"):
+                        raise Broken(f"a healthy worker was ended: {hang}")
+                    if self.rng.random() < 0.9:  # its node may not answer
+                        self.kill(worker, "ended")
+                        worker.hanging = ""
             case commands.EndFit(by_force):
                 if not self.fit.endless and (by_force or not self.fit.deaf):
                     self.fit.ends_at = self.now + self.rng.randint(1, 4)
@@ -307,8 +343,13 @@ class Simulation:
             worker.hangs_since += tick if tick > 10 else 0  # nobody looked
             early = LIMITS.slow if self.step < 9 else 4 * LIMITS.times  # what a start took counts in the usual step
             limit = LIMITS.silence if worker.hanging == "silent" else early
-            if worker.alive and worker.hanging and self.now - worker.hangs_since > limit + 10 and not worker.tried:
+            if (
+                worker.alive
+                and worker.hanging in ("silent", "still")
+                and self.now - worker.hangs_since > limit + 10
+                and not worker.tried
+            ):
                 raise Broken(f"a worker that hangs ({worker.hanging}) was not ended")
 
 
-FAULTS = ("die", "hang", "lose_node", "add_node", "drain", "undrain", "steal", "signal", "bug")
+FAULTS = ("die", "hang", "lock", "lose_node", "add_node", "drain", "undrain", "steal", "signal", "bug")

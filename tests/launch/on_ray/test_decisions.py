@@ -8,11 +8,12 @@ from launch.on_ray.cluster import Cluster, PlacementSettings
 from launch.on_ray.commands import (
     Ask,
     EndFit,
-    EndWorker,
+    EndWorkers,
     Fail,
     Finish,
     FreeGroup,
-    Prestart,
+    PrepareNodes,
+    Reserve,
     Room,
     Say,
     Start,
@@ -23,7 +24,8 @@ from launch.on_ray.decisions import Decisions, State, cause
 from launch.on_ray.hang_detector import HangLimits
 from launch.on_ray.placement import fitting
 from launch.on_ray.restart_policy import RestartPolicy
-from launch.on_ray.status_board import Heartbeat, Member, Outcome, PeerLost, Snapshot
+from launch.on_ray.status_board import Controller, Heartbeat, Member, Outcome, PeerLost, Snapshot
+from launch.on_ray.vitals import Vitals
 from trainer.lifecycle.stop_requests import StopReason
 
 HISTORIES = 1250  # of each placement strategy
@@ -51,41 +53,53 @@ def test_no_history_breaks_an_invariant(strategy):
 class Driver:
     """A driver whose world is moved by hand."""
 
-    def __init__(self, workers, possible=2, capacity=2, strategy="PACK", prestart=True, **policy):
+    def __init__(self, workers, possible=2, capacity=2, strategy="PACK", **policy):
         cluster = Cluster(
             placement=lambda: PlacementSettings(strategy=strategy, patience=60, start=30, replacement=10),
             restart_policy=lambda: RestartPolicy(**policy),
             hang_limits=lambda: HangLimits(slow=100),
-            prestart=prestart,
         )
         self.decisions, self.now, self.look = Decisions(cluster, workers), 500.0, 0
         self.request, self.saved, self.possible, self.capacity = StopReason.NONE, -1, possible, capacity
         self.leaving, self.running, self.error, self.phase = frozenset(), False, "", "stepping"
         self.workers, self.group, self.living, self.outcomes, self.deaths, self.step = 0, "", 0, {}, [], 0
+        self.enough_for, self.unplaced, self.vitals, self.reserving, self.reserved, self.ages = 0, False, {}, 0, [], {}
 
     def see(self, seconds=1.0, **changes):
-        """The commands of the next look, without words."""
+        """The commands of the next look, without words; what is to be reserved is in `reserved` instead."""
         for name, value in changes.items():
             assert hasattr(self, name), name
             setattr(self, name, value)
         self.now, self.look = self.now + seconds, self.look + 1
         size = self.workers if self.group else 0
         board = Snapshot(
-            self.group, tuple(Member(i, "h", f"n{i}", i, "a", "", "x", "p") for i in range(size)), "c",
-            {i: (Heartbeat(self.phase, self.step, self.step), 0.0) for i in range(self.living)}, self.outcomes, [], self.deaths,
+            self.group, tuple(Member(i, "h", f"n{i}", i, "a", "", "x", "p") for i in range(size)), Controller("c", self.unplaced),
+            {i: (Heartbeat(self.phase, self.step, self.step), self.ages.get(i, 0.0)) for i in range(self.living)}, self.outcomes, [], self.deaths,
+            self.enough_for,
         )  # fmt: skip
-        room = Room(self.look, self.possible, self.capacity, self.leaving)
-        world = World(self.now, self.request, self.saved, room, self.running, self.error, board)
+        reserved = self.reserving if self.possible >= self.reserving else 0
+        room = Room(self.look, self.possible, self.capacity, self.leaving, reserved)
+        world = World(self.now, self.request, self.saved, room, self.running, self.error, board, self.vitals)
         self.deaths = []
         self.commands = self.decisions.decide(world)
-        return [command for command in self.commands if not isinstance(command, Say)]
+        for command in self.commands:
+            if isinstance(command, Reserve):
+                self.reserving = command.workers
+                self.reserved.append(command.workers)
+            if isinstance(command, Start):
+                self.reserving = 0
+        return [command for command in self.commands if not isinstance(command, Say | Reserve)]
+
+    def next(self):
+        """The next command, within 20 looks."""
+        return next(command for _ in range(20) for command in self.see())
 
     def said(self):
         return " ".join(command.line for command in self.commands if isinstance(command, Say))
 
     def started(self, workers):
         """A driver that has started so many workers."""
-        assert self.see() == [Start(workers)]
+        assert self.next() == Start(workers)
         self.workers = workers
         self.see(running=True, group="a", living=workers, step=3)
         assert self.decisions.state is State.RUNNING
@@ -93,12 +107,67 @@ class Driver:
 
 
 def test_as_many_are_started_as_there_is_room_for():
-    assert Driver((1, 2), possible=3).see() == [Start(2)]
+    driver = Driver((1, 2), possible=3)
+    assert driver.see() == [] and driver.reserved == [2] and driver.see() == [Start(2)]
     fewer = Driver((1, 4), possible=2)
-    assert fewer.see() == [] and fewer.see() == [Start(2)], "two looks have to agree"
-    assert fewer.said() == "there is room for 2 of up to 4 workers"
+    assert fewer.see() == fewer.see() == [] and fewer.reserved == [4, 2], "two looks have to agree"
+    assert fewer.see() == [Start(2)] and fewer.said() == "there is room for 2 of up to 4 workers"
     changing = Driver((1, 4), possible=2)
-    assert changing.see() == changing.see(possible=3) == changing.see(possible=2) == []
+    assert changing.see() == changing.see(possible=3) == changing.see(possible=2) == [] and changing.reserved == [4]
+
+
+def test_nothing_starts_before_what_it_needs_is_reserved():
+    """The looks at the room count free resources; only Ray knows whether a group can be placed."""
+    driver = Driver((2, 2), possible=1)
+    assert [driver.see() for _ in range(20)] == [[]] * 20 and driver.reserved == [2], "asked for once, and kept"
+    assert driver.see(possible=2) == [Start(2)]
+
+
+def test_room_that_others_take_leads_back_to_waiting():
+    driver = Driver((1, 2))
+    assert driver.next() == Start(2) and driver.see(running=True) == []
+    assert driver.see(unplaced=True) == [EndFit()] and driver.see(running=False) == [FreeGroup(by_force=True)]
+    assert driver.said() == "starting again: others took the room that was reserved"
+    assert driver.see(possible=1, unplaced=False) == [] and driver.next() == Start(1)
+    assert "there is room for 1 of up to 2" in driver.said()
+
+
+def test_room_that_others_always_take_ends_the_run_after_its_patience():
+    driver, commands = Driver((2, 2)), []
+    for _ in range(120):
+        commands = driver.see(running=driver.decisions.state is State.STARTING, unplaced=True)
+        if isinstance(commands[-1] if commands else None, Fail):
+            break
+    assert "Ray placed no group within 60 s" in commands[-1].message
+
+
+def test_no_more_workers_are_asked_for_than_the_run_has_shards_for():
+    driver = Driver((1, 4), possible=1, capacity=4).started(1)
+    driver.see(enough_for=2)
+    assert driver.said() == "the run has shards for 2 workers: no more will be asked for"
+    assert [driver.see(possible=4) for _ in range(2)] == [[]] * 2 and driver.see() == [Ask(StopReason.RESIZE)]
+    driver.see(running=False, outcomes={0: Outcome(int(StopReason.RESIZE))}, group="", living=0)
+    assert driver.next() == Start(2)
+    driver.workers = 2
+    driver.see(running=True, group="b", living=2, outcomes={})
+    assert [driver.see() for _ in range(20)] == [[]] * 20, "there is room for more, but no use"
+    least = Driver((3, 4), possible=4)
+    assert least.see(enough_for=2) == [] and least.next() == Start(4), "the workers say what is wrong"
+
+
+def test_who_holds_the_interpreters_lock_is_not_silent_and_who_is_stopped_is():
+    """Its node tells which."""
+    for vitals, expected in ((Vitals.RUNNING, []), (Vitals.STOPPED, [1])):
+        driver = Driver((2, 2)).started(2)
+        driver.see(step=30)
+        ages = {0: 0.1, 1: 0.1}
+        found = []
+        for _ in range(60):
+            ages[1] += 1
+            found += [
+                h.rank for c in driver.see(ages=ages, vitals={1: vitals}) if isinstance(c, EndWorkers) for h in c.hangs
+            ]
+        assert found[:1] == expected
 
 
 def test_whoever_waits_says_for_what_and_gives_up_in_time():
@@ -118,7 +187,7 @@ def test_whoever_waits_says_for_what_and_gives_up_in_time():
 def test_the_first_signal_ends_what_has_not_begun(reason):
     assert Driver((2, 2), possible=0).see(request=reason) == [Stopped()]
     starting = Driver((2, 2))
-    assert starting.see() == [Start(2)]
+    assert starting.next() == Start(2)
     assert starting.see(running=True, request=reason) == [Ask(reason), EndFit()]
     assert starting.see(running=False) == [FreeGroup(by_force=True), Stopped()]
 
@@ -132,12 +201,12 @@ def test_whoever_runs_is_asked_once_and_what_comes_of_it_is_the_end():
 def test_a_start_that_does_not_come_to_its_end_is_ended_and_tried_again():
     """The room was taken meanwhile, or a process never came up."""
     driver = Driver((2, 2), without_progress=1)
-    assert driver.see() == [Start(2)]
+    assert driver.next() == Start(2)
     assert [driver.see(running=True) for _ in range(30)] == [[]] * 30
     assert driver.see() == [EndFit()] and driver.see() == []
     assert driver.see(running=False) == [FreeGroup(by_force=True)]
     assert "starting again: 2 of 2 workers were not there after 30 s" in driver.said()
-    assert driver.see() == [] and driver.see() == [Start(2)]
+    assert driver.next() == Start(2)
     for _ in range(31):
         commands = driver.see(running=True)
     assert commands == [EndFit()]
@@ -154,13 +223,12 @@ def test_a_controller_that_does_not_listen_is_ended_and_at_last_given_up():
 
 
 def test_growth_is_asked_for_where_more_would_fit_and_once():
-    driver = Driver((1, 3), possible=1, capacity=3)
-    driver.see()
-    driver = driver.started(1)
+    driver = Driver((1, 3), possible=1, capacity=3).started(1)
     assert driver.see() == driver.see(possible=2) == driver.see() == [], "another job's room may be free for a moment"
     assert driver.see() == [Ask(StopReason.RESIZE)] and driver.see() == []
     assert driver.see(running=False, outcomes={0: Outcome(int(StopReason.RESIZE))}) == [FreeGroup()]
-    assert driver.see(outcomes={}) == [] and driver.see() == [] and driver.see() == [Start(2)]
+    driver.see(outcomes={})
+    assert driver.next() == Start(2)
 
 
 def test_whoever_stands_on_a_node_that_leaves_is_asked_to():
@@ -184,11 +252,11 @@ def test_workers_that_nothing_replaces_are_done_without():
 
 def test_a_hang_is_ended_and_again_if_that_came_to_nothing_but_not_where_somebody_died():
     driver = Driver((2, 2)).started(2)
-    found = [(i, command.hang.rank) for i in range(200) for command in driver.see()]
-    assert [rank for _, rank in found] == [0, 1, 0, 1] and found[2][0] - found[0][0] == 61
+    found = [(i, hang.rank) for i in range(200) for command in driver.see() for hang in command.hangs]
+    assert [rank for _, rank in found][:4] == [0, 1, 0, 1] and found[2][0] - found[0][0] == 61
     driver = Driver((2, 2)).started(2)
     driver.see(deaths=[{0: "gone"}])
-    assert not any(isinstance(command, EndWorker) for _ in range(30) for command in driver.see())
+    assert not any(isinstance(command, EndWorkers) for _ in range(30) for command in driver.see())
 
 
 def test_a_driver_that_was_stopped_accuses_nobody_of_its_own_sleep():
@@ -202,15 +270,14 @@ def test_who_lingers_after_the_others_have_returned_is_ended():
         driver.see(seconds=0.5, step=step)
     driver.see(phase="other", outcomes={0: Outcome(0)})
     found = [command for _ in range(20) for command in driver.see()]
-    assert [command.hang.rank for command in found] == [1]
+    assert [hang.rank for command in found for hang in command.hangs] == [1]
 
 
-@pytest.mark.parametrize("prestart", [True, False])
-def test_processes_are_prestarted_once_all_have_got_on(prestart):
-    driver = Driver((2, 2), prestart=prestart).started(2)
+def test_nodes_are_prepared_once_all_have_got_on():
+    driver = Driver((2, 2)).started(2)
     assert driver.see(step=20) == [] and driver.see(step=21, living=1) == []
-    assert driver.see(living=2) == ([Prestart()] if prestart else [])
-    assert driver.see(step=30) == [] and driver.see(group="b", step=31) == ([Prestart()] if prestart else [])
+    assert driver.see(living=2) == [PrepareNodes()]
+    assert driver.see(step=30) == [] and driver.see(group="b", step=31) == [PrepareNodes()]
 
 
 def test_the_next_attempt_waits_and_says_so_where_none_gets_on():
@@ -234,7 +301,7 @@ def test_a_death_that_is_told_with_the_next_group_is_of_the_one_before():
     driver.see(group="b", deaths=[{}], living=0)
     assert driver.said() == "a worker was lost while it started"
     driver.see(living=2)
-    found = [command.hang.rank for _ in range(120) for command in driver.see()]
+    found = [hang.rank for _ in range(120) for command in driver.see() for hang in command.hangs]
     assert found[:2] == [0, 1], "the group that followed is watched"
 
 
@@ -249,7 +316,7 @@ def test_a_worker_that_is_lost_while_others_have_returned_already_is_replaced():
 @pytest.mark.parametrize("returned, there, limit", [(2, 2, 30), (1, 1, 30)])
 def test_a_fit_that_does_not_return_after_its_workers_is_ended(returned, there, limit):
     driver = Driver((2, 2))
-    driver.see()
+    driver.next()
     driver.workers = 2
     driver.see(running=True, group="a", living=there, step=3)
     driver.outcomes = {rank: Outcome(0) for rank in range(returned)}
@@ -279,7 +346,7 @@ def test_a_signal_while_heartbeats_are_late_is_passed_on_to_those_who_train():
 
 def test_each_group_has_its_own_time_to_start():
     driver = Driver((2, 2))
-    driver.see()
+    driver.next()
     assert [driver.see(running=True) for _ in range(25)] == [[]] * 25
     driver.workers = 2
     assert {command for _ in range(25) for command in driver.see(group="b")} == {FreeGroup()}
@@ -288,7 +355,7 @@ def test_each_group_has_its_own_time_to_start():
 def test_room_that_comes_and_goes_is_taken_as_far_as_it_is_always_there():
     driver = Driver((1, 4), possible=1)
     found = [(i, command) for i in range(20) for command in driver.see(possible=1 + i % 2)]
-    assert found[0] == (11, Start(1))
+    assert found[0] == (12, Start(1))
 
 
 def test_what_ray_cannot_run_is_said_and_what_died_while_it_started_is_tried_again():

@@ -111,8 +111,9 @@ killed = death(first)
 ray.util.remove_placement_group(group)
 ended = death(second)
 board = ray.remote(num_cpus=0)(StatusBoard).remote()
+ray.get(board.reset.remote(1))
 for errors in ({0: killed, 1: ended}, {1: ended}):
-    Deaths(board).after_exception(None, errors)
+    Deaths(board, 1).after_exception(None, errors)
 print([sorted(errors) for errors in ray.get(board.snapshot.remote()).deaths])
 """
 
@@ -122,3 +123,17 @@ print([sorted(errors) for errors in ray.get(board.snapshot.remote()).deaths])
 def test_a_worker_that_ends_because_its_group_is_taken_back_is_not_the_one_that_was_lost():
     done = subprocess.run([sys.executable, "-c", TAKEN_BACK], cwd=CHECKOUT, capture_output=True, text=True, timeout=120)
     assert "[[0], [1]]" in done.stdout.splitlines(), done.stdout + done.stderr
+
+
+def test_ray_train_comes_to_a_state_of_its_own_where_it_finds_no_room():
+    """That it does, with this error in it, tests/process/test_ray.py shows where another job takes the room."""
+    from ray.train import ControllerError
+    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+    from ray.train.v2._internal.execution.controller.state import ReschedulingState, RestartingState
+
+    from launch.on_ray import private_ray
+
+    timeout = ControllerError(WorkerGroupStartupTimeoutError(num_workers=2))
+    assert private_ray.found_no_room(ReschedulingState(training_failed_error=timeout))
+    assert not private_ray.found_no_room(RestartingState(training_failed_error=timeout))
+    assert not private_ray.found_no_room(ReschedulingState(training_failed_error=ControllerError(ValueError("other"))))

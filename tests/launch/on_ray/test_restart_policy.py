@@ -3,7 +3,7 @@
 import pytest
 
 from launch.on_ray.restart_policy import Next, RestartPolicy, exit_status
-from launch.on_ray.status_board import Outcome
+from launch.on_ray.status_board import TROUBLE, Outcome
 from trainer.base.errors import TrainingError, UsageError
 from trainer.lifecycle.stop_requests import StopReason
 
@@ -79,3 +79,16 @@ def test_what_workers_failed_with_is_said_once_and_of_whom(outcomes, error, said
 def test_a_run_that_was_given_up_says_why():
     with pytest.raises(TrainingError, match="the run ended: RestartPolicy.crashes is spent; run the same command to"):
         exit_status({}, "RestartPolicy.crashes is spent")
+
+
+def test_what_a_disk_or_a_network_has_and_may_pass_is_tried_again_and_a_bug_is_not():
+    trouble, bug = Outcome(TROUBLE, "the disk is full"), Outcome(1, "a bug")
+    attempts = RestartPolicy(without_progress=2)
+    found = [attempts.ended({0: trouble, 1: Outcome(0)}, 5) for _ in range(3)]
+    assert [decision.next for decision in found] == [Next.AGAIN, Next.AGAIN, Next.END]
+    assert found[0].why == "the disk is full" and 0 < found[0].after < found[1].after
+    assert RestartPolicy().ended({0: trouble, 1: bug}, 5).next is Next.END
+    with pytest.raises(TrainingError, match="3 attempts in a row .* the last one so: the disk is full"):
+        exit_status({0: trouble, 1: Outcome(0)}, found[-1].why)
+    with pytest.raises(TrainingError, match="^worker 1: a bug$"):
+        exit_status({1: bug, 0: Outcome(0)}, "")
