@@ -102,7 +102,7 @@ class Decisions:
     def __init__(self, cluster: Cluster, workers: tuple[int, int]):
         self._cluster, self._policy = cluster, cluster.restart_policy
         self._least, self._most = workers
-        self._time, self._seen_at, self._said_at = 0.0, -1.0, -math.inf
+        self._time, self._seen_at, self._said_at = 0.0, -1.0, 0.0
         self._look, self._possible = -1, -1  # of the look at the room before
         self._pause = 0.0  # until the next attempt, seconds
         self._reserving, self._roomless_since = 0, 0.0  # since the last group that was placed
@@ -120,7 +120,9 @@ class Decisions:
 
     def decide(self, world: World) -> Sequence[Command]:
         """Returns what is to be done now, in order."""
-        passed = world.now - self._seen_at if self._seen_at >= 0 else 0.0
+        if self._seen_at < 0:
+            self._seen_at = self._said_at = world.now
+        passed = world.now - self._seen_at
         self._time, self._seen_at = self._time + min(max(passed, 0.0), _LONGEST_LOOK), world.now
         told = self._limit(world.board.enough_for)
         if self.state is State.WAITING:
@@ -172,8 +174,10 @@ class Decisions:
                     f"(PlacementSettings.patience): lower it, or add nodes"
                 )
             )
-        words = f"waiting for room: {room.possible} of at least {self._least} workers {wanted}"
-        return commands + self._word(words, at_once=first and room.possible < self._least)
+        if room.possible < self._least:
+            words = f"waiting for room: {room.possible} of at least {self._least} workers {wanted}"
+            return commands + self._word(words, at_once=first)
+        return commands + self._word(f"waiting until Ray has reserved {self._reserving} workers {wanted}")
 
     def _reserve(self, workers: int) -> list[Command]:
         if workers == self._reserving:

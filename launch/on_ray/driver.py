@@ -33,8 +33,8 @@ from trainer.rundir.directory import RunDirectory
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_BETWEEN_LOOKS_FOR_ROOM = 1.0
-# Of a worker whose last heartbeat is older than this, in seconds, its node is asked what it does.
-_LATE_BEAT = 3.0
+# Of a worker without heartbeats for this share of HangLimits.silence, its node is asked what it does.
+_SHARE_OF_SILENCE = 0.3
 
 
 def launch(command: Command, gin_text: str, directory: RunDirectory, signals: Signals, started: float) -> int:
@@ -138,7 +138,8 @@ class _Run:
             self._next_look = now + _SECONDS_BETWEEN_LOOKS_FOR_ROOM
             self._room = placement.look(self._cluster, board.members if running else (), self._room.look + 1)
         error = str(self._fit.error or "") if self._fit is not None else ""
-        late = [rank for rank, (_, age) in board.beats.items() if age > _LATE_BEAT and rank not in board.outcomes]
+        age_of_late = _SHARE_OF_SILENCE * self._cluster.hang_limits.silence
+        late = [rank for rank, (_, age) in board.beats.items() if age > age_of_late and rank not in board.outcomes]
         vitals = self._agents.look([board.members[rank] for rank in late]) if running else {}
         there = self._reservation is not None and self._reservation.is_there()
         room = self._room._replace(reserved=self._reservation.workers if self._reservation and there else 0)

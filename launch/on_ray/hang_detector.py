@@ -25,7 +25,8 @@ class HangLimits:
     """How long, in seconds, a worker may go without progress.
 
     Args:
-      silence: without a heartbeat. Less than the 10 s after which TensorFlow's own service ends the other workers.
+      silence: without a heartbeat, if its node says that it is not at work; twice as long, if its node does not answer.
+        Less than the 10 s after which TensorFlow's own service ends the other workers.
       step_seconds: without a step, in training or evaluation; or `times` the usual time of such a step, if that is
         longer.
       data: without a step, while waiting for data; or `times` the usual time of a step.
@@ -114,7 +115,9 @@ class HangDetector:
             else:
                 self._seen[rank] = _Seen(beat, now)
         late = {rank for rank, (_, age) in beats.items() if age > self._limits.silence}
-        at_work = {rank for rank in late if vitals.get(rank) in (Vitals.RUNNING, Vitals.READING)}
+        # As long as its node has not answered, it may be at work; after twice the limit its node is gone, too.
+        unknown = {rank for rank in late - vitals.keys() if beats[rank][1] <= 2 * self._limits.silence}
+        at_work = unknown | {rank for rank in late if vitals.get(rank) in (Vitals.RUNNING, Vitals.READING)}
         for rank, seen in self._seen.items():
             if seen.at_work and rank not in late:
                 seen.at = now  # what it did meanwhile could not be told

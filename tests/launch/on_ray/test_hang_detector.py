@@ -4,6 +4,7 @@ import pytest
 
 from launch.on_ray.hang_detector import HangDetector, HangLimits
 from launch.on_ray.status_board import Heartbeat
+from launch.on_ray.vitals import Vitals
 from trainer.base.errors import UsageError
 
 LIMITS = HangLimits(silence=8, step_seconds=12, data=40, slow=100, times=20)
@@ -13,8 +14,8 @@ def stepping(collectives, phase="stepping"):
     return Heartbeat(phase, collectives, 0)
 
 
-def look(monitor, now, *beats, ages=(0.5, 0.5)):
-    return monitor.look({rank: (beat, ages[rank]) for rank, beat in enumerate(beats)}, now)
+def look(monitor, now, *beats, ages=(0.5, 0.5), **more):
+    return monitor.look({rank: (beat, ages[rank]) for rank, beat in enumerate(beats)}, now, **more)
 
 
 def seen_stepping():
@@ -97,12 +98,22 @@ def test_what_is_shown_after_an_evaluation_may_take_long():
         assert look(monitor, second, *[stepping(44, "showing")] * 2) == []
 
 
-def test_who_no_longer_beats_is_to_blame_at_once():
-    monitor = HangDetector(LIMITS)
-    look(monitor, 0, stepping(40), stepping(41))
-    assert look(monitor, 8, stepping(40), stepping(41), ages=(0.5, 7.5)) == []
-    (hang,) = look(monitor, 9, stepping(40), stepping(41), ages=(0.5, 8.5))
+@pytest.mark.parametrize("vitals", [Vitals.STOPPED, Vitals.ASLEEP, Vitals.GONE])
+def test_who_no_longer_beats_is_to_blame_at_once(vitals):
+    monitor, beats = HangDetector(LIMITS), (stepping(40), stepping(41))
+    look(monitor, 0, *beats)
+    assert look(monitor, 8, *beats, ages=(0.5, 7.5), vitals={1: vitals}) == []
+    (hang,) = look(monitor, 9, *beats, ages=(0.5, 8.5), vitals={1: vitals})
     assert (hang.rank, hang.silent, hang.seconds) == (1, True, 8.5)
+
+
+def test_a_node_that_does_not_answer_is_given_as_much_time_again():
+    """Its agent may be slow to start. If it is gone, it will never answer."""
+    monitor, beats = HangDetector(LIMITS), (stepping(40), stepping(41))
+    look(monitor, 0, *beats)
+    assert look(monitor, 16, *beats, ages=(0.5, 15.5)) == []
+    (hang,) = look(monitor, 17, *beats, ages=(0.5, 16.5))
+    assert (hang.rank, hang.silent, hang.seconds) == (1, True, 16.5)
 
 
 @pytest.mark.parametrize(
@@ -157,3 +168,46 @@ def test_who_is_not_heard_of_while_the_others_get_on_is_left_alone():
     monitor = HangDetector(LIMITS)
     for second in range(30):
         assert look(monitor, second, stepping(second), stepping(0), ages=(0.5, float(second))) == []
+
+
+def test_work_of_any_kind_is_progress_where_no_steps_are_counted():
+    """Stored features that take hours, a checkpoint of gigabytes: as long as they come on."""
+    for phase in ("startup", "checkpoint", "showing", "compilation"):
+        monitor = HangDetector(LIMITS)
+        for second in range(0, 1000, 50):
+            beat = Heartbeat(phase, 0, 0, work=second // 50)
+            assert look(monitor, second, beat, beat) == []
+        assert look(monitor, 950 + 1000, beat, beat) == [], "20 times the usual 50 s"
+        assert [hang.rank for hang in look(monitor, 950 + 1001, beat, beat)] == [0, 1]
+
+
+def test_phases_have_each_their_usual_time():
+    """A checkpoint that takes 80 s each time may take longer for once; what is usual of it says nothing of showing."""
+    monitor, now = HangDetector(LIMITS), 0.0
+    for save in range(4):
+        look(monitor, now, stepping(save), stepping(save))
+        look(monitor, now + 1, stepping(save, "checkpoint"), stepping(save, "checkpoint"))
+        now += 81
+    look(monitor, now, stepping(4, "checkpoint"), stepping(4, "checkpoint"))
+    assert look(monitor, now + 1500, *[stepping(4, "checkpoint")] * 2) == []
+    assert len(look(monitor, now + 1700, *[stepping(4, "checkpoint")] * 2)) == 2
+    look(monitor, now, *[stepping(5, "showing")] * 2)
+    assert len(look(monitor, now + 101, *[stepping(5, "showing")] * 2)) == 2
+
+
+@pytest.mark.parametrize("vitals", [Vitals.RUNNING, Vitals.READING])
+def test_who_is_at_work_without_heartbeats_is_left_alone_until_even_that_takes_too_long(vitals):
+    monitor = seen_stepping()
+    beats = [stepping(41), stepping(40)]
+    for second in range(100):
+        found = monitor.look({0: (beats[0], 0.5), 1: (beats[1], second + 1)}, second, vitals={1: vitals})
+        assert found == []
+    (hang,) = monitor.look({0: (beats[0], 0.5), 1: (beats[1], 102)}, 101, vitals={1: vitals})
+    assert (hang.rank, hang.silent) == (1, False)
+    # What it did while it could not tell is no hang.
+    monitor = seen_stepping()
+    for second in range(60):
+        monitor.look({0: (beats[0], 0.5), 1: (beats[1], second + 1)}, second, vitals={1: vitals})
+    for second in range(60, 72):
+        assert look(monitor, second, *beats) == [], "it sends heartbeats again, and has its whole limit"
+    assert [hang.rank for hang in look(monitor, 73, *beats)] == [1]
