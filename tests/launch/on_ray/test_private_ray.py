@@ -125,15 +125,34 @@ def test_a_worker_that_ends_because_its_group_is_taken_back_is_not_the_one_that_
     assert "[[0], [1]]" in done.stdout.splitlines(), done.stdout + done.stderr
 
 
-def test_ray_train_comes_to_a_state_of_its_own_where_it_finds_no_room():
-    """That it does, with this error in it, tests/process/test_ray.py shows where another job takes the room."""
-    from ray.train import ControllerError
-    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
-    from ray.train.v2._internal.execution.controller.state import ReschedulingState, RestartingState
+NO_ROOM = """
+import os, threading, time
+os.environ.update(RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S="0.5", RAY_TRAIN_METRICS_ENABLED="0")
+import ray
+from pathlib import Path
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from launch.on_ray import private_ray
+from launch.on_ray.backend import Placing
+from launch.on_ray.status_board import StatusBoard
 
-    from launch.on_ray import private_ray
+ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+board = ray.remote(num_cpus=0)(StatusBoard).remote()
+ray.get(board.reset.remote(1))
+trainer = private_ray.DataParallelTrainer(
+    lambda: None, scaling_config=ScalingConfig(num_workers=2),
+    run_config=RunConfig(failure_config=FailureConfig(max_failures=-1), callbacks=[Placing(board, 1)]),
+)
+threading.Thread(target=trainer.fit, daemon=True).start()
+deadline = time.monotonic() + 60
+while not (told := ray.get(board.snapshot.remote()).controller).found_no_room and time.monotonic() < deadline:
+    time.sleep(0.1)
+print("found no room" if told.found_no_room and told.handle is not None else told, flush=True)
+os._exit(0)
+"""
 
-    timeout = ControllerError(WorkerGroupStartupTimeoutError(num_workers=2))
-    assert private_ray.found_no_room(ReschedulingState(training_failed_error=timeout))
-    assert not private_ray.found_no_room(RestartingState(training_failed_error=timeout))
-    assert not private_ray.found_no_room(ReschedulingState(training_failed_error=ControllerError(ValueError("other"))))
+
+@pytest.mark.process
+@pytest.mark.cluster
+def test_ray_train_tells_its_callback_that_it_finds_no_room():
+    done = subprocess.run([sys.executable, "-c", NO_ROOM], cwd=CHECKOUT, capture_output=True, text=True, timeout=120)
+    assert "found no room" in done.stdout.splitlines(), done.stdout + done.stderr
