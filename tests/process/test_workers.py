@@ -17,20 +17,23 @@ def config(addresses, index):
     return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
 
 
-def test_two_processes_with_a_tf_config_train_as_one(start, convoy, tmp_path):
+@pytest.mark.parametrize("devices", [1, pytest.param(8, marks=pytest.mark.slow)])
+def test_two_processes_with_a_tf_config_train_as_one(start, convoy, tmp_path, devices):
     alone, run_dir = tmp_path / "alone", tmp_path / "run"
-    assert convoy(*user_code.SHORT, "--gin_param=SHARDS = 2", f"--run_dir={alone}").code == 0
+    shards = f"--gin_param=SHARDS = {2 * devices}"
+    assert convoy(*user_code.SHORT, shards, f"--run_dir={alone}").code == 0
+    flags = (*FLAGS, shards, f"--gin_param=strategies.multi_worker.virtual_cpus = {devices}")
     ports = [socket.socket() for _ in range(2)]
     for port in ports:
         port.bind(("127.0.0.1", 0))
     addresses = [f"127.0.0.1:{port.getsockname()[1]}" for port in ports]
     for port in ports:
         port.close()
-    runs = [start(*FLAGS, f"--run_dir={run_dir}", TF_CONFIG=config(addresses, index)) for index in range(2)]
+    runs = [start(*flags, f"--run_dir={run_dir}", TF_CONFIG=config(addresses, index)) for index in range(2)]
     for run in runs:
         assert run.wait() == 0, run.output
     found, expected = reading.report(run_dir), reading.report(alone)
-    assert (found["num_replicas"], found["attempts"]) == (2, 1)
+    assert (found["num_replicas"], found["attempts"]) == (2 * devices, 1)
     assert found["input_digest"] == expected["input_digest"]
     assert found["metrics"] == pytest.approx(expected["metrics"], rel=1e-4)
     # What several processes trained, one evaluates.
