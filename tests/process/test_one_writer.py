@@ -49,3 +49,24 @@ def test_one_that_was_slow_to_start_does_not_begin_again_what_another_has_traine
     go_on.touch()
     slow.wait()
     assert not slow.find("^at step 1$"), slow.output
+
+
+@pytest.mark.parametrize("place", ["2", pytest.param("data", marks=pytest.mark.slow)])
+def test_one_that_was_cut_off_changes_nothing_when_it_comes_back(start, convoy, tmp_path, place):
+    """As by a network that parts: its lock is lost with it, and another one goes on. It was in a step, or had just read."""
+    run_dir, go_on = tmp_path / "run", tmp_path / "go on"
+    command = (*user_code.SHORT, "--gin_param=CHECKPOINT_EVERY = 1", f"--run_dir={run_dir}")
+    assert convoy(*command, KILL_AT="2").code != 0
+    old = start(*command, HOLD_AT=place, HOLD_UNTIL=str(go_on))
+    assert old.wait_for("^waiting$"), old.output
+    (run_dir / ".lock").unlink()
+    new = convoy(*command)
+    assert new.code == 0, new.err
+    before = reading.snapshot(run_dir)
+    go_on.touch()
+    assert old.wait() == 1, old.output
+    assert "attempt 2" in old.output and "is over, since attempt 3 has begun" in old.output, old.output
+    assert "Traceback" not in old.output
+    after = {name: content for name, content in reading.snapshot(run_dir).items() if ".attempt_2" not in name}
+    assert after == before, "but for what the next attempt cleans up"
+    assert reading.report(run_dir)["attempts"] == 3

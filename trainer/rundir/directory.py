@@ -147,11 +147,11 @@ class RunDirectory:
             return newest
 
     def is_claimed(self, attempt: int) -> bool:
-        """Whether this process sees that `attempt` was claimed; waits up to 10 s for it, for network file systems."""
+        """Whether this process sees that `attempt` or a later one was claimed; waits up to 10 s, for network shares."""
         deadline = time.monotonic() + _SECONDS_TO_SEE
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError, ValueError):
-                if int((self.path / _ATTEMPT).read_text()) == attempt:
+                if int((self.path / _ATTEMPT).read_text()) >= attempt:
                     return True
             time.sleep(0.1)
         return False
