@@ -68,26 +68,27 @@ class _Group:
     """What is known of the group that is followed.
 
     whole: whether all of its workers were there once.  broken: whether one has died, so that Ray ends the others.
-    ended: the ranks that were ended as they hung, and when.  returned_at: when the first outcome came.
+    asked: what it was asked.  ended: the ranks that were ended as they hung, and when.  returned_at: when the first
+    outcome came.
     """
 
     def __init__(self, name: str):
         self.name, self.whole, self.broken, self.prepared = name, False, False, False
-        self.ended: dict[int, float] = {}
+        self.asked, self.ended = StopReason.NONE, dict[int, float]()
         self.returned_at: float | None = None
 
 
 class _Attempt:
     """The present fit().
 
-    count: its workers.  whole_at: when all of them were last there.  asked: what they were asked.  verdict: what
-    follows, once the driver has ended it.  forced: whether its controller was ended, too.  growing: at how many looks
-    in a row there was room for more workers.
+    count: its workers.  whole_at: when all of them were last there.  verdict: what follows, once the driver has ended
+    it.  forced: whether its controller was ended, too.  growing: at how many looks in a row there was room for more
+    workers.
     """
 
     def __init__(self, count: int, now: float):
         self.count, self.whole_at, self.group = count, now, _Group("")
-        self.asked, self.forced, self.growing = StopReason.NONE, False, 0
+        self.forced, self.growing = False, 0
         self.verdict: Decision | None = None
 
 
@@ -243,8 +244,6 @@ class Decisions:
         if group != attempt.group.name:
             attempt.group, self._roomless_since = _Group(group), self._time
             self._hang_detector.follow_another()
-            # The board keeps none but a user's request for the next group.
-            attempt.asked = attempt.asked if attempt.asked >= StopReason.INTERRUPTED else StopReason.NONE
             self._enter(State.STARTING)
         return []
 
@@ -354,9 +353,9 @@ class Decisions:
         return {} if self._attempt.group.broken else board.outcomes
 
     def _ask(self, reason: StopReason) -> list[Command]:
-        if reason <= self._attempt.asked:
+        if reason <= self._attempt.group.asked:
             return []
-        self._attempt.asked = reason
+        self._attempt.group.asked = reason
         return [Ask(reason)]
 
     def _living(self, board: Snapshot) -> int:

@@ -17,20 +17,24 @@ def config(addresses, index):
     return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
 
 
-@pytest.mark.parametrize("devices", [1, pytest.param(8, marks=pytest.mark.slow)])
-def test_two_processes_with_a_tf_config_train_as_one(start, convoy, tmp_path, devices):
-    alone, run_dir = tmp_path / "alone", tmp_path / "run"
-    shards = f"--gin_param=SHARDS = {2 * devices}"
-    assert convoy(*user_code.SHORT, shards, f"--run_dir={alone}").code == 0
-    flags = (*FLAGS, shards, f"--gin_param=strategies.multi_worker.virtual_cpus = {devices}")
+def two(start, *arguments, more=((), ())):
+    """Starts two processes that train together, with more arguments of each."""
     ports = [socket.socket() for _ in range(2)]
     for port in ports:
         port.bind(("127.0.0.1", 0))
     addresses = [f"127.0.0.1:{port.getsockname()[1]}" for port in ports]
     for port in ports:
         port.close()
-    runs = [start(*flags, f"--run_dir={run_dir}", TF_CONFIG=config(addresses, index)) for index in range(2)]
-    for run in runs:
+    return [start(*arguments, *more[index], TF_CONFIG=config(addresses, index)) for index in range(2)]
+
+
+@pytest.mark.parametrize("devices", [1, pytest.param(8, marks=pytest.mark.slow)])
+def test_two_processes_with_a_tf_config_train_as_one(start, convoy, tmp_path, devices):
+    alone, run_dir = tmp_path / "alone", tmp_path / "run"
+    shards = f"--gin_param=SHARDS = {2 * devices}"
+    assert convoy(*user_code.SHORT, shards, f"--run_dir={alone}").code == 0
+    flags = (*FLAGS, shards, f"--gin_param=strategies.multi_worker.virtual_cpus = {devices}")
+    for run in two(start, *flags, f"--run_dir={run_dir}"):
         assert run.wait() == 0, run.output
     found, expected = reading.report(run_dir), reading.report(alone)
     assert (found["num_replicas"], found["attempts"]) == (2 * devices, 1)
@@ -39,6 +43,29 @@ def test_two_processes_with_a_tf_config_train_as_one(start, convoy, tmp_path, de
     # What several processes trained, one evaluates.
     evaluated = convoy("--mode=evaluate", f"--run_dir={run_dir}")
     assert evaluated.code == 0 and "step 3  test" in evaluated.out, evaluated.err
+
+
+DISAGREE = {
+    "an action": (
+        [["--gin_param=experiment.run.more_actions = [@digits.Trace, @digits.ByRank]"]] * 2, 1,
+        "the action ByRank ends the run at step 2 on rank 1 and not on rank 0: its answer must be the same on all ranks",
+    ),
+    "their data": (
+        [["--gin_param=arrays.splits.train = @digits.of_its_own"]] * 2, 2, "rank 1 reads other data than rank 0",
+    ),
+    "their flags": (
+        [["--gin_param=LEARNING_RATE = 2e-3"], []], 2, "rank 1 was started with another configuration than rank 0",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("more, code, says", DISAGREE.values(), ids=DISAGREE)
+def test_workers_that_do_not_agree_are_told_so_all_of_them(start, tmp_path, more, code, says):
+    flags = [flag for flag in FLAGS if "digits.train.examples" not in flag or "of_its_own" not in str(more)]
+    for run in two(start, *flags, f"--run_dir={tmp_path / 'run'}", "--gin_param=STEPS_PER_LOOP = 1", more=more):
+        assert run.wait() == code, run.output
+        assert len(run.err) == 1 and run.err[0].startswith(f"error: {says}"), run.output
+    assert (tmp_path / "run").exists() == (code == 1)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,11 @@ def train(examples=1000):
     return _digits(0, examples)
 
 
+def of_its_own(examples=96):
+    """Other data on each rank."""
+    return _digits(int(rank()) * 100, int(rank()) * 100 + examples)
+
+
 def held_out(examples=4000):
     return _digits(1000, 1000 + examples)
 
@@ -165,6 +170,19 @@ class Trace(Action):
         wait(str(report.step))
         time.sleep(float(os.environ.get("PACE", 0)))
         return False
+
+
+class ByRank(Action):
+    """Ends the run on one rank alone."""
+
+    def __init__(self, context):
+        pass
+
+    def due(self, step, report):
+        return step == 2
+
+    def __call__(self, report):
+        return rank() == "1"
 '''
 
 GIN = """

@@ -53,9 +53,10 @@ def test_no_history_breaks_an_invariant(strategy):
 class Driver:
     """A driver whose world is moved by hand."""
 
-    def __init__(self, workers, possible=2, capacity=2, strategy="PACK", **policy):
+    def __init__(self, workers, possible=2, capacity=2, strategy="PACK", start=30, replacement=10, **policy):
+        placement = {"strategy": strategy, "patience": 60, "start": start, "replacement": replacement}
         cluster = Cluster(
-            placement=lambda: PlacementSettings(strategy=strategy, patience=60, start=30, replacement=10),
+            placement=lambda: PlacementSettings(**placement),
             restart_policy=lambda: RestartPolicy(**policy),
             hang_limits=lambda: HangLimits(slow=100),
         )
@@ -63,6 +64,7 @@ class Driver:
         self.request, self.saved, self.possible, self.capacity = StopReason.NONE, -1, possible, capacity
         self.leaving, self.running, self.error, self.phase = frozenset(), False, "", "stepping"
         self.workers, self.group, self.living, self.outcomes, self.deaths, self.step = 0, "", 0, {}, [], 0
+        self.words, self.places = [], True
         self.enough_for, self.unplaced, self.vitals, self.reserving, self.reserved, self.ages = 0, False, {}, 0, [], {}
 
     def see(self, seconds=1.0, **changes):
@@ -77,12 +79,14 @@ class Driver:
             {i: (Heartbeat(self.phase, self.step, self.step), self.ages.get(i, 0.0)) for i in range(self.living)}, self.outcomes, [], self.deaths,
             self.enough_for,
         )  # fmt: skip
-        reserved = self.reserving if self.possible >= self.reserving else 0
+        reserved = self.reserving if self.places and self.possible >= self.reserving else 0
         room = Room(self.look, self.possible, self.capacity, self.leaving, reserved)
         world = World(self.now, self.request, self.saved, room, self.running, self.error, board, self.vitals)
         self.deaths = []
         self.commands = self.decisions.decide(world)
         for command in self.commands:
+            if isinstance(command, Say):
+                self.words.append(command.line)
             if isinstance(command, Reserve):
                 self.reserving = command.workers
                 self.reserved.append(command.workers)
@@ -108,7 +112,7 @@ class Driver:
 
 def test_as_many_are_started_as_there_is_room_for():
     driver = Driver((1, 2), possible=3)
-    assert driver.see() == [] and driver.reserved == [2] and driver.see() == [Start(2)]
+    assert driver.see() == [] and driver.reserved == [2] and driver.see() == [Start(2)] and driver.said() == ""
     fewer = Driver((1, 4), possible=2)
     assert fewer.see() == fewer.see() == [] and fewer.reserved == [4, 2], "two looks have to agree"
     assert fewer.see() == [Start(2)] and fewer.said() == "there is room for 2 of up to 4 workers"
@@ -120,6 +124,10 @@ def test_nothing_starts_before_what_it_needs_is_reserved():
     """The looks at the room count free resources; only Ray knows whether a group can be placed."""
     driver = Driver((2, 2), possible=1)
     assert [driver.see() for _ in range(20)] == [[]] * 20 and driver.reserved == [2], "asked for once, and kept"
+    driver.possible, driver.places = 2, False
+    assert [driver.see() for _ in range(9)] == [[]] * 9
+    assert "waiting until Ray has reserved 2 workers with {'CPU': 1} each, placed by PACK, 24 s" in driver.words
+    driver.places = True
     assert driver.see(possible=2) == [Start(2)]
 
 
@@ -151,6 +159,8 @@ def test_no_more_workers_are_asked_for_than_the_run_has_shards_for():
     driver.workers = 2
     driver.see(running=True, group="b", living=2, outcomes={})
     assert [driver.see() for _ in range(20)] == [[]] * 20, "there is room for more, but no use"
+    enough = Driver((1, 4), possible=4).started(4)
+    assert enough.see(enough_for=4) == [] and enough.said() == ""
     least = Driver((3, 4), possible=4)
     assert least.see(enough_for=2) == [] and least.next() == Start(4), "the workers say what is wrong"
 
@@ -218,7 +228,8 @@ def test_a_controller_that_does_not_listen_is_ended_and_at_last_given_up():
     driver = Driver((2, 2), crashes=0).started(2)
     assert driver.see(deaths=[{0: "gone"}]) == [EndFit()]
     found = [(i, command) for i in range(62) for command in driver.see()]
-    assert found[0] == (30, EndFit(by_force=True)) and found[-1][0] == 60
+    assert [command for command in found if isinstance(command[1], EndFit)] == [(30, EndFit(by_force=True))]
+    assert found[-1][0] == 60 and "ending the attempt, 8 s" in driver.words
     assert found[-1][1] == Finish("RestartPolicy.crashes is spent; the last: worker 0 was lost: its process has died")
 
 
@@ -313,15 +324,34 @@ def test_a_worker_that_is_lost_while_others_have_returned_already_is_replaced():
     assert found == [EndFit()]
 
 
-@pytest.mark.parametrize("returned, there, limit", [(2, 2, 30), (1, 1, 30)])
+def test_deaths_that_are_told_while_an_attempt_is_ended_are_passed_on():
+    driver = Driver((2, 2), crashes=0).started(2)
+    driver.see(deaths=[{0: "gone"}])
+    assert driver.see(deaths=[{0: "gone", 1: private_ray.NODE_DIED}]) == []
+    both = "worker 0 was lost: its process has died; worker 1 was lost: its node has died"
+    assert driver.said() == both
+    driver.see(running=False, deaths=[{1: private_ray.NODE_DIED}])
+    assert driver.said() == "worker 1 was lost: its node has died"
+
+
+def test_a_start_waits_for_a_node_that_is_being_replaced():
+    for capacity, limit in ((1, 50), (2, 30)):
+        driver = Driver((2, 2), replacement=50)
+        assert driver.next() == Start(2)
+        found = [i for i in range(60) if EndFit() in driver.see(running=True, capacity=capacity)]
+        assert found == [limit]
+        assert "starting: 0 of 2 workers are there, 24 s" in driver.words
+
+
+@pytest.mark.parametrize("returned, there, limit", [(2, 2, 30), (1, 1, 70)])
 def test_a_fit_that_does_not_return_after_its_workers_is_ended(returned, there, limit):
-    driver = Driver((2, 2))
+    driver = Driver((2, 2), start=70)
     driver.next()
     driver.workers = 2
     driver.see(running=True, group="a", living=there, step=3)
     driver.outcomes = {rank: Outcome(0) for rank in range(returned)}
-    found = [(i, command) for i in range(60) for command in driver.see() if command == EndFit()]
-    assert found[0] == (limit + 1, EndFit())
+    found = [(i, command) for i in range(80) for command in driver.see() if command == EndFit()]
+    assert found[0] == (limit + 1, EndFit()) and "waiting for the end of the attempt, 8 s" in driver.words
     assert driver.see(running=False)[-1] == Finish("")
 
 
@@ -355,7 +385,7 @@ def test_each_group_has_its_own_time_to_start():
 def test_room_that_comes_and_goes_is_taken_as_far_as_it_is_always_there():
     driver = Driver((1, 4), possible=1)
     found = [(i, command) for i in range(20) for command in driver.see(possible=1 + i % 2)]
-    assert found[0] == (12, Start(1))
+    assert found[0] == (12, Start(1)) and driver.reserved == [4, 1]
 
 
 def test_what_ray_cannot_run_is_said_and_what_died_while_it_started_is_tried_again():
