@@ -92,8 +92,7 @@ def run(
     setup, choices = invocation.setup, arithmetic()
     choices.prepare_process(seed)
     chosen = (_virtual(setup.virtual_replicas) if setup.virtual_replicas else strategy)()
-    ranks = strategies.ranks(chosen)
-    _require_processes(setup, ranks)
+    ranks = _ranks(setup, chosen)
     resumption = resume(invocation, ranks, checkpoints)
     saved = resumption.saved
     with building("the data"):
@@ -182,10 +181,16 @@ def _check_numbers(batch_size: int, steps_per_loop: int, seed: int, epochs: int 
     _require_between(0, "seed", seed)
 
 
-def _require_processes(setup: ProcessSetup, ranks: Ranks) -> None:
-    """Raises UsageError if processes were started to train together, and the strategy would train in each alone."""
+def _ranks(setup: ProcessSetup, strategy: tf.distribute.Strategy) -> Ranks:
+    """The processes that train together.
+
+    Raises:
+      UsageError: processes were started to train together, and the strategy would train in each alone.
+    """
+    ranks = strategies.ranks(strategy)
+    setup.watch_meetings(ranks.meetings)
     if setup.virtual_replicas:
-        return
+        return ranks
     started, named = setup.processes, tf_config.from_environment()
     together = started if named is None else len(named.addresses)
     if together not in (None, ranks.count):
@@ -194,6 +199,7 @@ def _require_processes(setup: ProcessSetup, ranks: Ranks) -> None:
             f"{said}, but the strategy is of {ranks.count}, so that each would train by itself: add "
             f"--strategy=multi_worker" + ("" if started else ", or unset TF_CONFIG")
         )
+    return ranks
 
 
 def _require_between(least: int, name: str, number: int | None) -> None:

@@ -96,8 +96,8 @@ class FreeGroup:
 
 
 @dataclasses.dataclass(frozen=True)
-class PrepareNodes:
-    """Start on the group's nodes what a later loss of a worker needs: agents, and prestarted processes."""
+class Prestart:
+    """Prestart processes on the nodes of the group, if the run has them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,4 +126,4 @@ class Fail:
     message: str
 
 
-Command = Reserve | Start | Ask | EndWorkers | EndFit | FreeGroup | PrepareNodes | Say | Finish | Stopped | Fail
+Command = Reserve | Start | Ask | EndWorkers | EndFit | FreeGroup | Prestart | Say | Finish | Stopped | Fail

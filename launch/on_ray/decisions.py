@@ -25,16 +25,18 @@ from launch.on_ray.commands import (
     Fail,
     Finish,
     FreeGroup,
-    PrepareNodes,
+    Prestart,
     Reserve,
     Say,
     Start,
     Stopped,
     World,
 )  # fmt: skip
+from launch.on_ray.deaths import how_lost
 from launch.on_ray.hang_detector import HangDetector
 from launch.on_ray.restart_policy import Decision, Next
-from launch.on_ray.status_board import Outcome, PeerLost, Snapshot
+from launch.on_ray.room_search import RoomSearch
+from launch.on_ray.status_board import Outcome, Snapshot
 from trainer.lifecycle.stop_requests import StopReason
 
 # A worker whose last heartbeat is older than this counts as lost, seconds.
@@ -43,9 +45,12 @@ _LIVING_BEAT = 5.0
 _SECONDS_BETWEEN_WORDS = 8.0
 # After these, a fit() that was told to end loses its controller, and is given up.
 _SECONDS_TO_ABORT, _SECONDS_TO_DIE = 30.0, 60.0
-_SECONDS_FOR_STEADY_ROOM = 10.0
-# The room that two jobs leave each other may be there for a moment.
-_LOOKS_BEFORE_GROWTH = 3
+# Where there is no need to wait for anybody: the user has asked for the end, and no worker lives.
+_SECONDS_TO_ABORT_AT_ONCE, _SECONDS_TO_DIE_AT_ONCE = 3.0, 6.0
+# A worker that hangs may be on a node that does not answer.
+_TRIES_TO_END = 2
+# The room that two jobs leave each other may be there for a moment. If it was, the next growth waits many times longer.
+_LOOKS_BEFORE_GROWTH, _TIMES_AFTER_NO_GROWTH = 3, 4
 # Until each worker has reached this many collectives a group is still starting, and other processes would slow it down.
 _COLLECTIVES_BEFORE_PREPARING = 20
 # The most that a look adds to the time that limits are measured in: a driver that was stopped for a while has seen
@@ -74,7 +79,7 @@ class _Group:
 
     def __init__(self, name: str):
         self.name, self.whole, self.broken, self.prepared = name, False, False, False
-        self.asked, self.ended = StopReason.NONE, dict[int, float]()
+        self.asked, self.ended = StopReason.NONE, dict[int, list[float]]()
         self.returned_at: float | None = None
 
 
@@ -104,9 +109,9 @@ class Decisions:
         self._cluster, self._policy = cluster, cluster.restart_policy
         self._least, self._most = workers
         self._time, self._seen_at, self._said_at = 0.0, -1.0, 0.0
-        self._look, self._possible = -1, -1  # of the look at the room before
+        self._look = -1  # of the look at the room before
         self._pause = 0.0  # until the next attempt, seconds
-        self._reserving, self._roomless_since = 0, 0.0  # since the last group that was placed
+        self._search, self._looks_before_growth = RoomSearch(0.0), _LOOKS_BEFORE_GROWTH
         self._hang_detector = HangDetector(cluster.hang_limits)
         self._attempt = _Attempt(0, 0.0)
         self._enter(State.WAITING)
@@ -154,40 +159,32 @@ class Decisions:
     def _wait(self, world: World) -> list[Command]:
         if world.request:
             return self._over(Stopped())
-        room, placement = world.room, self._cluster.placement
-        if room.reserved and room.reserved == self._reserving:
+        room, search, placement = world.room, self._search, self._cluster.placement
+        if room.reserved and room.reserved == search.reserving:
             return self._begin(room.reserved)
-        first = not self._reserving
-        commands = self._reserve(self._most) if first else []
-        if room.look != self._look:
-            # Nodes come and go, and the last group's resources are freed late: two looks in a row have to agree.
-            before, self._possible = self._possible, room.possible
-            # Room that comes and goes: what there is at least will do.
-            steady = room.possible == before or (before >= self._least and self._waited > _SECONDS_FOR_STEADY_ROOM)
-            if self._least <= room.possible and steady:
-                commands = self._reserve(min(room.possible, self._most, before))
         wanted = f"with {self._cluster.worker.resources} each, placed by {placement.strategy}"
-        if self._time - self._roomless_since > placement.patience:
+        if self._waited > placement.patience:
             return self._over(
                 Fail(
-                    f"the cluster has room for {room.possible} workers {wanted}, but --num_workers asks for "
-                    f"{self._least} at least, and Ray placed no group within {placement.patience:.0f} s "
-                    f"(PlacementSettings.patience): lower it, or add nodes"
+                    f"the cluster has room for {room.possible} workers {wanted}, and Ray placed no group within "
+                    f"PlacementSettings.patience = {placement.patience:.0f} s, but --num_workers asks for "
+                    f"{self._least} at least: lower --num_workers, or add nodes"
                 )
             )
+        first, number = not search.reserving, search.look(room, self._least, self._most, self._time)
+        commands: list[Command] = [] if number is None else [Reserve(number)]
         if room.possible < self._least:
             words = f"waiting for room: {room.possible} of at least {self._least} workers {wanted}"
             return commands + self._word(words, at_once=first)
-        return commands + self._word(f"waiting until Ray has reserved {self._reserving} workers {wanted}")
-
-    def _reserve(self, workers: int) -> list[Command]:
-        if workers == self._reserving:
-            return []
-        self._reserving = workers
-        return [Reserve(workers)]
+        return commands + self._word(f"waiting until Ray has reserved {search.reserving} workers {wanted}")
 
     def _begin(self, workers: int) -> list[Command]:
-        self._attempt, self._possible, self._reserving = _Attempt(workers, self._time), -1, 0
+        if self._attempt.group.asked is StopReason.RESIZE:
+            grown = workers > self._attempt.count
+            self._looks_before_growth = (
+                _LOOKS_BEFORE_GROWTH if grown else _TIMES_AFTER_NO_GROWTH * self._looks_before_growth
+            )
+        self._attempt, self._search = _Attempt(workers, self._time), RoomSearch(self._search.since)
         self._enter(State.STARTING)
         self._said_at = self._seen_at
         fewer = [Say(f"there is room for {workers} of up to {self._most} workers")] if workers < self._most else []
@@ -204,14 +201,16 @@ class Decisions:
     def _attempt_ended(self, world: World) -> list[Command]:
         """fit() has returned, or is given up."""
         board, decision = world.board, self._attempt.verdict
+        if self._attempt.group.name:
+            self._search.since = self._time
         free = FreeGroup(by_force=decision is not None)
-        commands: list[Command] = [free, *(Say(_how(errors)) for errors in board.deaths)]
+        commands: list[Command] = [free, *(Say(how_lost(errors)) for errors in board.deaths)]
         if decision is None and world.error and not board.outcomes:
             # As Ray does if a worker dies just while its group is created.
             if private_ray.ACTOR_DIED not in world.error:
                 return commands + self._over(Fail(f"Ray could not run the workers: {world.error}"))
-            decision = self._policy.died(world.saved, _how({}))
-            decision = decision._replace(why=decision.why or _how({}))
+            decision = self._policy.died(world.saved, how_lost({}))
+            decision = decision._replace(why=decision.why or how_lost({}))
         decision = decision or self._policy.ended(board.outcomes, world.saved)
         if decision.next is Next.END:
             nobody_ran = world.request and not board.outcomes and not decision.why
@@ -242,7 +241,7 @@ class Decisions:
         """Follows another group; deaths that are told with it are of the one before."""
         attempt, group = self._attempt, world.board.group
         if group != attempt.group.name:
-            attempt.group, self._roomless_since = _Group(group), self._time
+            attempt.group = _Group(group)
             self._hang_detector.follow_another()
             self._enter(State.STARTING)
         return []
@@ -261,8 +260,8 @@ class Decisions:
         commands: list[Command] = []
         for errors in world.board.deaths:
             self._attempt.group.broken = True
-            commands.append(Say(_how(errors)))
-            decision = self._policy.died(world.saved, _how(errors))
+            commands.append(Say(how_lost(errors)))
+            decision = self._policy.died(world.saved, how_lost(errors))
             if decision.next is Next.END:
                 return commands + self._end_fit(decision)
         return commands
@@ -276,10 +275,15 @@ class Decisions:
         hanging = self._hang_detector.look(beats, self._time, bool(board.outcomes), world.vitals)
         ended = self._attempt.group.ended
         # Its node may not have answered the first time.
-        new = tuple(hang for hang in hanging if self._time - ended.get(hang.rank, -math.inf) > _SECONDS_TO_DIE)
-        ended |= {hang.rank: self._time for hang in new}
+        new = tuple(hang for hang in hanging if self._time - ended.get(hang.rank, [-math.inf])[-1] > _SECONDS_TO_DIE)
         if not new:
             return []
+        if any(len(ended.get(hang.rank, ())) == _TRIES_TO_END for hang in new):
+            ranks = ", ".join(str(hang.rank) for hang in new)
+            decision = self._policy.died(world.saved, how := f"worker {ranks} hangs and cannot be ended")
+            return self._end_fit(decision._replace(why=decision.why or how))
+        for hang in new:
+            ended.setdefault(hang.rank, []).append(self._time)
         return [*(Say(f"worker {hang.rank} hangs: ending it") for hang in new), EndWorkers(new)]
 
     def _look_at_room(self, world: World) -> list[Command]:
@@ -291,14 +295,14 @@ class Decisions:
         board, room, attempt = world.board, world.room, self._attempt
         if room.look == self._look:
             return []
-        living = self._living(board)
-        if living == attempt.count:
+        living, group = self._living(board), attempt.group
+        if living == attempt.count or (group.whole and not group.broken):  # heartbeats may be late
             attempt.whole_at = self._time
-        if room.leaving & {member.node for member in board.members}:
+        if not attempt.group.broken and room.leaving & {member.node for member in board.members}:
             return self._ask(StopReason.LEAVE)
         if living == attempt.count and not attempt.group.broken:
             attempt.growing = attempt.growing + 1 if attempt.count < min(self._most, room.possible) else 0
-            return self._ask(StopReason.RESIZE) if attempt.growing >= _LOOKS_BEFORE_GROWTH else []
+            return self._ask(StopReason.RESIZE) if attempt.growing >= self._looks_before_growth else []
         broken_for, patience = self._time - attempt.whole_at, self._cluster.placement.replacement
         # Room there may be, and others may have it.
         no_room = room.capacity < attempt.count or board.controller.found_no_room
@@ -311,8 +315,6 @@ class Decisions:
         board, living, outcomes = world.board, self._living(world.board), self._outcomes(world.board)
         attempt, group, placement = self._attempt, self._attempt.group, self._cluster.placement
         group.whole |= len(board.beats) == attempt.count  # each has sent some, and one may hold its interpreter's lock
-        # Nobody has told of it.
-        group.broken |= group.whole and not living and self._time - attempt.whole_at > _SECONDS_TO_DIE
         runs = group.whole and not group.broken  # also if a heartbeat is late
         if runs and self.state is not State.RUNNING:
             self._enter(State.RUNNING)
@@ -323,11 +325,12 @@ class Decisions:
             if group.prepared or living < attempt.count or steps <= _COLLECTIVES_BEFORE_PREPARING:
                 return []
             group.prepared = True
-            return [PrepareNodes()]
+            return [Prestart()]
         if self.state is not State.STARTING:
             self._enter(State.STARTING)
         if board.controller.found_no_room and not group.name:
-            return self._end_fit(Decision(Next.AGAIN, 0, "others took the room that was reserved"))
+            why, lasts = "others took the room that was reserved", self._time - self._search.since
+            return self._end_fit(Decision(Next.AGAIN if lasts <= placement.patience else Next.END, 0, why))
         limit = max(placement.start, placement.replacement if world.room.capacity < attempt.count else 0.0)
         if self._waited <= limit:
             return self._word(f"starting: {living} of {attempt.count} workers are there")
@@ -370,12 +373,14 @@ class Decisions:
         return [EndFit()]
 
     def _end_on(self, world: World) -> list[Command]:
-        if self._waited > _SECONDS_TO_DIE:
+        at_once = world.request and not self._living(world.board)
+        if self._waited > (_SECONDS_TO_DIE_AT_ONCE if at_once else _SECONDS_TO_DIE):
             return self._attempt_ended(world)
-        if self._waited > _SECONDS_TO_ABORT and not self._attempt.forced:
+        to_abort = _SECONDS_TO_ABORT_AT_ONCE if at_once else _SECONDS_TO_ABORT
+        if self._waited > to_abort and not self._attempt.forced:
             self._attempt.forced = True
             return [EndFit(by_force=True)]
-        deaths: list[Command] = [Say(_how(errors)) for errors in world.board.deaths]
+        deaths: list[Command] = [Say(how_lost(errors)) for errors in world.board.deaths]
         return deaths or self._word("ending the attempt")
 
     def _word(self, line: str, at_once: bool = False, since: float | None = None) -> list[Command]:
@@ -384,18 +389,3 @@ class Decisions:
             return []
         waited = self._waited if since is None else self._time - since
         return [Say(f"{line}, {waited:.0f} s")]
-
-
-def _how(errors: Mapping[int, str]) -> str:
-    """How workers were lost, from Ray's messages by rank."""
-    found = "; ".join(f"worker {rank} was lost: {cause(error)}" for rank, error in errors.items())
-    return found or "a worker was lost while it started"
-
-
-def cause(error: str) -> str:
-    """Ray's long message about a death, in a few words."""
-    if private_ray.NODE_DIED in error:
-        return "its node has died"
-    if private_ray.OUT_OF_MEMORY in error:
-        return "it was killed because its node ran out of memory"
-    return PeerLost.SAYS if PeerLost.SAYS in error else "its process has died"

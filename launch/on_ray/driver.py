@@ -3,6 +3,7 @@
 What is decided is in decisions.py, and what a worker does in worker.py.
 """
 
+import contextlib
 import pickle
 import shutil
 import textwrap
@@ -133,7 +134,7 @@ class _Run:
         if ended and self._fit is not None and self._fit.error is not None:
             print(self._fit.error, flush=True)  # to the driver's log
         if ended or board.deaths or now >= self._next_look:
-            self._saved = self._directory.read_report().get("step", -1)
+            self._saved = self._newest_saved()
         if ended or now >= self._next_look:
             self._next_look = now + _SECONDS_BETWEEN_LOOKS_FOR_ROOM
             self._room = placement.look(self._cluster, board.members if running else (), self._room.look + 1)
@@ -144,6 +145,14 @@ class _Run:
         there = self._reservation is not None and self._reservation.is_there()
         room = self._room._replace(reserved=self._reservation.workers if self._reservation and there else 0)
         return World(now, self._requests.pending, self._saved, room, running, error, board, vitals)
+
+    def _newest_saved(self) -> int:
+        """The step of the newest checkpoint; the one that was known, if the directory does not answer."""
+        try:
+            return self._directory.read_report().get("step", -1) if self._directory.has_checkpoints() else -1
+        except (OSError, UsageError, TrainingError) as error:
+            print(f"the run directory could not be read: {error}", flush=True)  # to the driver's log
+            return self._saved
 
     def _carry_out(self, command: commands.Command, board: Snapshot) -> int | None:
         """Does it; returns the exit status if the run is over."""
@@ -173,8 +182,7 @@ class _Run:
                     ray.kill(board.controller.handle)
             case commands.FreeGroup(by_force):
                 placement.free_group(board.members, by_force)
-            case commands.PrepareNodes():
-                self._agents.prepare({member.node for member in board.members})
+            case commands.Prestart():
                 if self._cluster.prestart:
                     self._prestarted.replace(board.members)
             case commands.Say(line):
@@ -197,7 +205,8 @@ class _Run:
     def _tell_of(self, hang: Hang, found: str, board: Snapshot) -> None:
         member = board.members[hang.rank]
         log = self._directory.logs / f"hang_{board.group[:8]}_worker_{hang.rank}.txt"
-        log.write_text(found + "\n")
+        with contextlib.suppress(OSError):  # its disk may be what is wrong
+            log.write_text(found + "\n")
         how = "has sent no heartbeat" if hang.silent else "has made no progress"
         when = "last seen in phase" if hang.silent else "in phase"
         self._console.say(
@@ -214,6 +223,7 @@ class _Run:
                 print(error, flush=True)  # to the driver's log
         if board.group != self._group:
             self._group = board.group
+            self._agents.prepare({member.node for member in board.members})
             for member in board.members:
                 self._console.fact(f"worker {member.rank}", f"{member.host}, process {member.pid}, {member.address}")
         for method, arguments in map(pickle.loads, board.news):

@@ -68,12 +68,13 @@ class _Seen:
     """What was seen of one worker.
 
     entered: the first beat of its phase.  beat, at: the newest progress of any kind, and when.  stepped, stepped_at:
-    the newest progress in steps.  at_work: whether it sent no heartbeats when it was last looked at, but was at work.
+    the newest progress in steps.  alive_at: when it last sent a heartbeat, or was at work without.  at_work: whether it
+    was at work without, when it was last looked at.
     """
 
     def __init__(self, beat: Heartbeat, now: float):
         self.entered = self.beat = self.stepped = beat
-        self.at = self.stepped_at = now
+        self.at = self.stepped_at = self.alive_at = now
         self.at_work = False
 
 
@@ -109,35 +110,21 @@ class HangDetector:
           returned: whether other workers have returned.
           vitals: by rank, what their nodes tell of the processes that send no heartbeats.
         """
-        for rank, (beat, _) in beats.items():
-            if rank in self._seen:
-                self._note(self._seen[rank], beat, now)
-            else:
-                self._seen[rank] = _Seen(beat, now)
-        late = {rank for rank, (_, age) in beats.items() if age > self._limits.silence}
-        # As long as its node has not answered, it may be at work; after twice the limit its node is gone, too.
-        unknown = {rank for rank in late - vitals.keys() if beats[rank][1] <= 2 * self._limits.silence}
-        at_work = unknown | {rank for rank in late if vitals.get(rank) in (Vitals.RUNNING, Vitals.READING)}
-        for rank, seen in self._seen.items():
-            if seen.at_work and rank not in late:
-                seen.at = now  # what it did meanwhile could not be told
-            seen.at_work = rank in at_work or (seen.at_work and rank in late)
+        for rank, (beat, age) in beats.items():
+            seen = self._seen.setdefault(rank, _Seen(beat, now))
+            self._note(seen, beat, now)
+            self._note_life(seen, now - age, now, vitals.get(rank))
+        silent = {rank for rank in beats if self._is_silent(rank, now, vitals)}
         # If others make progress, so does a silent rank: its machine may just be busy.
-        silent = late - at_work
         if silent and all(now - self._seen[rank].at > self._limits.silence / 2 for rank in beats):
-            return [self._hang(rank, beats[rank][1], True) for rank in sorted(silent)]
-        stepping = {rank for rank in beats if self._is_counted(rank)}
-        limits = {
-            rank: self._limits.slow if rank in at_work else self._limit(rank, bool(returned or stepping - {rank}))
-            for rank in beats
-        }
-        if not beats or any(now - self._seen[rank].at <= limit for rank, limit in limits.items()):
+            return [self._hang(rank, now - self._seen[rank].alive_at, True) for rank in sorted(silent)]
+        if not beats or any(now - self._seen[rank].at <= self._limit(rank, now, beats, returned) for rank in beats):
             return []
-        last = min(beat.collectives for beat, _ in beats.values())
+        last = min(beat.arrivals for beat, _ in beats.values())
         return [
             self._hang(rank, now - self._seen[rank].at, False)
             for rank, (beat, _) in beats.items()
-            if beat.collectives == last
+            if beat.arrivals == last
         ]
 
     def _note(self, seen: _Seen, beat: Heartbeat, now: float) -> None:
@@ -152,10 +139,25 @@ class HangDetector:
             seen.stepped, seen.stepped_at = beat, now
         if before.phase != beat.phase:
             seen.entered = beat
-        if _progress(before) != _progress(beat):
+        if before != beat:
             if kind is None and before.phase != "other":
                 self._usual[before.phase].append(now - seen.at)
             seen.beat, seen.at = beat, now
+
+    def _note_life(self, seen: _Seen, beat_at: float, now: float, vitals: Vitals | None) -> None:
+        """Notes that a worker lives; in the detector's own time, since heartbeats grow old while nobody looks."""
+        if beat_at > seen.alive_at:
+            if seen.at_work:
+                seen.at = now  # what it did while it sent no heartbeats could not be told
+            seen.alive_at, seen.at_work = beat_at, False
+        elif vitals in (Vitals.RUNNING, Vitals.READING):
+            seen.alive_at, seen.at_work = now, True
+
+    def _is_silent(self, rank: int, now: float, vitals: Mapping[int, Vitals]) -> bool:
+        """Whether a worker sends no heartbeats and is not at work, as far as is known."""
+        # As long as its node has not answered, it may be at work; after twice the limit its node is gone, too.
+        limit = self._limits.silence if rank in vitals else 2 * self._limits.silence
+        return now - self._seen[rank].alive_at > limit
 
     def _is_counted(self, rank: int) -> bool:
         # The first step of an evaluation may compile, and the first step of an attempt may wait for files to be opened.
@@ -163,11 +165,15 @@ class HangDetector:
         before = seen.entered.collectives if seen.beat.phase == "evaluation" else 0
         return seen.beat.phase in _COUNTED and seen.beat.collectives > before
 
-    def _limit(self, rank: int, awaited: bool) -> float:
+    def _limit(self, rank: int, now: float, beats: Mapping[int, tuple[Heartbeat, float]], returned: bool) -> float:
         """After how many seconds without progress a worker stands still."""
-        phase = self._seen[rank].beat.phase
-        # Between steps all ranks together may take long; one rank alone keeps the others waiting in a step.
-        counted = self._is_counted(rank) or (phase == "other" and awaited)
+        seen = self._seen[rank]
+        if seen.at_work or now - seen.alive_at > self._limits.silence:
+            return self._limits.slow
+        phase = seen.beat.phase
+        # Between steps all ranks together may take long; one rank alone keeps the others waiting.
+        waits = returned or any(self._is_counted(r) for r in beats if r != rank) or self._has_gone_ahead(beats)
+        counted = self._is_counted(rank) or (phase == "other" and waits)
         usual = self._usual[_COUNTED.get(phase, "training") if counted else phase]
         if not counted:
             least = self._limits.slow
@@ -177,10 +183,11 @@ class HangDetector:
             least = self._limits.data if phase == "data" else self._limits.step_seconds
         return max(least, self._limits.times * statistics.median(usual)) if usual else least
 
+    @staticmethod
+    def _has_gone_ahead(beats: Mapping[int, tuple[Heartbeat, float]]) -> bool:
+        """Whether some workers have come where they wait for others."""
+        return len({beat.arrivals for beat, _ in beats.values()}) > 1
+
     def _hang(self, rank: int, seconds: float, silent: bool) -> Hang:
         beat = self._seen[rank].beat
         return Hang(rank, beat.phase, beat.collectives, seconds, silent)
-
-
-def _progress(beat: Heartbeat) -> tuple[str, int, int, int]:
-    return beat.phase, beat.collectives, beat.step, beat.work

@@ -119,6 +119,8 @@ def exit_status(outcomes: Mapping[int, Outcome], why: str) -> int:
         whose = f"worker {rank}: " if len(failed) < len(outcomes) else ""
         error = UsageError if outcome.status == 2 else TrainingError
         raise error(f"{whose}{(outcome.trace or outcome.message).strip()}")
+    if not outcomes and not why:
+        why = "Ray ended the workers without a reason (logs/driver.log may have it)"
     if why:
         raise TrainingError(f"the run ended: {why}; run the same command to continue from the last checkpoint")
     return max((outcome.status for outcome in outcomes.values()), default=1)

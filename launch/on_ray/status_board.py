@@ -31,13 +31,20 @@ class Heartbeat(NamedTuple):
     """A heartbeat. phase: what the worker does, a kind of trainer.lifecycle.goodput.
 
     collectives: how many the worker has reached.  step: of the last boundary, -1 before the first.  work: how many
-    other pieces of work it has done (trainer.base.liveness).
+    other pieces of work it has done (trainer.base.liveness).  meetings: how often it has come to the other ranks
+    between steps (trainer.distributed.ranks).
     """
 
     phase: str
     collectives: int
     step: int
     work: int = 0
+    meetings: int = 0
+
+    @property
+    def arrivals(self) -> int:
+        """How often it has come to where it waits for the others; equal for all that wait in the same place."""
+        return self.collectives + self.meetings
 
 
 # The status of a worker that failed by the trouble of a disk, a share or a network, which may pass.
@@ -152,6 +159,10 @@ class StatusBoard:
             return Orders(StopReason.NONE, True)  # a worker that outlived its group
         self._beats[rank] = (beat, time.monotonic())
         return Orders(self._request, self._abandon)
+
+    def is_present(self, group: str) -> bool:
+        """Whether this is the group that the driver follows."""
+        return group == self._group
 
     def tell(self, group: str, news: bytes) -> None:
         """Takes console output: the name of a Console method and its arguments, pickled.

@@ -69,7 +69,7 @@ def _waits_for_a_disk(pid: int) -> bool:
 def _bytes(pid: int) -> int:
     try:
         counts = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
-    except PermissionError:  # where containers may not look: processor time has to do
+    except (PermissionError, FileNotFoundError):  # where one may not look: processor time has to do
         return 0
     return int(counts["rchar"]) + int(counts["wchar"])
 

@@ -27,6 +27,7 @@ from trainer.observe.report import Report
 from trainer.rundir.directory import RunDirectory
 
 _SECONDS_BETWEEN_BEATS = 0.5
+_SECONDS_FOR_THE_BOARD = 60
 # How long a worker that lost another one waits for the driver to find out which; less than HangLimits.step_seconds.
 _SECONDS_FOR_A_VERDICT = 10
 
@@ -98,6 +99,7 @@ class HeartbeatSender:
         self._board, self._group, self._rank, self._goodput, self._requests = board, group, rank, goodput, requests
         self._abandon: Callable[[], None] | None = abandon
         self.collectives: Callable[[], int] = lambda: 0
+        self.meetings: Callable[[], int] = lambda: 0
         self.step = -1
         threading.Thread(target=self._beat_on, name="heartbeat", daemon=True).start()
 
@@ -105,9 +107,13 @@ class HeartbeatSender:
         """From now on heartbeats carry `collectives()`, how many collectives this process has reached."""
         self.collectives = collectives
 
+    def watch_meetings(self, meetings: Callable[[], int]) -> None:
+        """From now on heartbeats carry `meetings()`, how often this process has come to the others between steps."""
+        self.meetings = meetings
+
     def _beat_on(self) -> None:
         while True:
-            beat = Heartbeat(self._goodput.phase(), self.collectives(), self.step, liveness.count())
+            beat = Heartbeat(self._goodput.phase(), self.collectives(), self.step, liveness.count(), self.meetings())
             try:
                 orders = ray.get(self._board.beat.remote(self._group, self._rank, beat))
             except ray.exceptions.ActorDiedError:
@@ -121,6 +127,15 @@ class HeartbeatSender:
                 abandon, self._abandon = self._abandon, None
                 abandon()
             time.sleep(_SECONDS_BETWEEN_BEATS)
+
+
+def _is_present(board: Any, group: str) -> bool:
+    """Whether a group is the one that the driver follows."""
+    try:
+        present: bool = ray.get(board.is_present.remote(group), timeout=_SECONDS_FOR_THE_BOARD)
+        return present
+    except ray.exceptions.RayError:  # without a board there is no driver
+        return False
 
 
 class _Limit:
@@ -164,13 +179,14 @@ def train(job: Job) -> None:
         status = process.run(
             Invocation(
                 "train",
-                RunDirectory(job.run_dir, locked=True),
+                RunDirectory(job.run_dir, locked=True, may_begin=lambda: _is_present(job.board, group)),
                 process.configuration(job.gin_text),
                 BoardConsole(tell),
                 goodput,
                 requests,
                 ProcessSetup(
                     watch=heartbeat.watch,
+                    watch_meetings=heartbeat.watch_meetings,
                     processes=count,
                     most_processes=job.workers[1],
                     told_limit=enough_for.tell,
@@ -186,10 +202,10 @@ def train(job: Job) -> None:
     except TrainingError as error:
         outcome = Outcome(TROUBLE if of_environment(error) else 1, error.message)
     except (Exception, SystemExit) as error:
-        if of_environment(error):
-            outcome = Outcome(TROUBLE, f"{type(error).__name__}: {error} (at {place(error)})")
-        elif not of_other_processes(error):
-            outcome = Outcome(1, f"{type(error).__name__}: {error}", own_trace(error))
+        if not of_other_processes(error):
+            told = f"{type(error).__name__}: {error}"
+            trouble = Outcome(TROUBLE, f"{told} (at {place(error)})")
+            outcome = trouble if of_environment(error) else Outcome(1, told, own_trace(error))
         # TensorFlow may notice that another worker is gone before the driver finds out that it hangs, failed or died.
         elif abandoned.wait(_SECONDS_FOR_A_VERDICT):
             outcome = Outcome(0, "abandoned")

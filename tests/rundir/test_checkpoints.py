@@ -277,3 +277,16 @@ def test_a_checkpoint_that_could_not_be_read_for_a_reason_that_may_pass_is_left_
     with pytest.raises(EnvironmentTrouble, match="step_00000030 could not be read .* it may be well"):
         new().restore(set_bad_aside=True)
     assert names(saved) == ["step_00000010", "step_00000020", "step_00000030"]
+
+
+def test_after_another_failure_nothing_is_tried_again(new, said):
+    """Whoever fails for another reason must be heard of soon."""
+    checkpoints = new(committing=Troubled(errno.ENOSPC, 10**6), patience=600)
+    checkpoints.save(10, values(10), {})
+    deadline = time.monotonic() + 60
+    while not said:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    begun = time.monotonic()
+    checkpoints.finish()
+    assert time.monotonic() - begun < 60 and "the last checkpoint could not be written" in said[-1]

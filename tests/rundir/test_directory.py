@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_a_file_is_replaced_whole(tmp_path):
         directory.write("config.gin", "short")
         assert reader.read() == "long " * 1000  # who has it open goes on reading the old one
     assert (tmp_path / "config.gin").read_text() == "short"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".attempt", ".fence", ".lock", "config.gin"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".fence", ".lock", "config.gin"]
 
 
 def test_reports_come_back(tmp_path):
@@ -98,7 +99,7 @@ def test_attempts_are_numbered_by_the_fence(tmp_path):
     first, second, third = (RunDirectory(tmp_path) for _ in range(3))
     assert not first.has_begun
     assert (first.claim(), second.claim()) == (1, 2) and third.has_begun
-    (tmp_path / ".attempt").unlink()
+    (tmp_path / ".fence").unlink()
     (tmp_path / "report.json").write_text('{"step": 3, "total_steps": 9, "attempts": 4}')
     assert third.claim() == 5, "a copy without hidden files goes on where the report ends"
 
@@ -160,3 +161,53 @@ def test_an_attempt_that_is_over_changes_nothing_whenever_it_wakes_up(tmp_path, 
     new.checkpoints.save(50, {"w": np.ones(3)}, {})
     new.checkpoints.wait()
     new.directory.write("config.gin", "new")
+
+
+def test_nobody_claims_while_another_writes(tmp_path):
+    old, new, order = RunDirectory(tmp_path), RunDirectory(tmp_path), []
+    old.claim()
+
+    def claim():
+        new.claim()
+        order.append("claimed")
+
+    with old.committing():
+        old.write("config.gin", "")  # within what it writes already
+        claiming = threading.Thread(target=claim)
+        claiming.start()
+        claiming.join(0.5)
+        order.append("written")
+    claiming.join(20)
+    assert order == ["written", "claimed"]
+
+
+def test_who_wakes_up_before_it_has_claimed_does_not_make_its_successor_fail(tmp_path):
+    present = {"old": True}
+    old = RunDirectory(tmp_path, locked=True, may_begin=lambda: present["old"])
+    new = RunDirectory(tmp_path, locked=True)
+    RunDirectory(tmp_path).claim()
+    present["old"] = False  # its group is not the one that is followed any more
+    assert new.claim() == 2
+    new.write("config.gin", "new")
+    with pytest.raises(TrainingError, match="this process may no longer begin an attempt"):
+        old.claim()
+    new.write("config.gin", "newer")
+
+
+def test_who_has_lost_its_lock_to_another_begins_nothing(tmp_path):
+    old, new = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    old.acquire()
+    (tmp_path / ".lock").unlink()
+    new.acquire()
+    assert new.claim() == 1
+    with pytest.raises(TrainingError, match="may no longer begin"):
+        old.claim()
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 20, b"nonsense"])
+def test_a_fence_that_was_lost_begins_where_the_report_ends(tmp_path, content):
+    """As a loss of power may leave it."""
+    (tmp_path / ".fence").write_bytes(content)
+    (tmp_path / "report.json").write_text('{"step": 3, "total_steps": 9, "attempts": 4}')
+    directory = RunDirectory(tmp_path)
+    assert directory.claim() == 5 and RunDirectory(tmp_path).is_claimed(5)

@@ -67,7 +67,7 @@ def building(what: str) -> Iterator[None]:
     """Within this context, exceptions become a UsageError in one line, with the user's own file and line.
 
     For the factories of a configuration: what they raise is wrong configuration or input. Errors that mean another
-    process was lost are passed on.
+    process was lost are passed on, and those of a disk or a network become EnvironmentTrouble.
 
     Args:
       what: the thing that is made, for the message: '<what> cannot be made: …'.
@@ -81,7 +81,8 @@ def building(what: str) -> Iterator[None]:
             raise
         said = _in_one_line(str(error))
         where = f"{place(error)}: {_frame(error).line}"
-        raise UsageError(f"{what} cannot be made: {type(error).__name__}: {said} (at {where})") from error
+        kind = EnvironmentTrouble if of_environment(error) else UsageError
+        raise kind(f"{what} cannot be made: {type(error).__name__}: {said} (at {where})") from error
 
 
 def _in_one_line(said: str) -> str:

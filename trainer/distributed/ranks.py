@@ -22,7 +22,7 @@ class Ranks:
     """
 
     def __init__(self, strategy: tf.distribute.Strategy, rank: int = 0, count: int = 1):
-        self.rank, self.count = rank, count
+        self.rank, self.count, self._meetings = rank, count, 0
         self._strategy = strategy
         self._gather = tf.function(
             lambda row: strategy.run(self._sum_of_rows, args=(row,)),
@@ -40,9 +40,14 @@ class Ranks:
         row = np.asarray(values, np.float64)
         if self.count == 1:
             return row[None]
+        self._meetings += 1
         gathered = self._strategy.experimental_local_results(self._gather(tf.constant(row)))[0]
         rows: np.ndarray = gathered.numpy()
         return rows
+
+    def meetings(self) -> int:
+        """How often this process has come to the others so far, to share something; callable from any thread."""
+        return self._meetings
 
     def largest(self, values: Sequence[float]) -> np.ndarray:
         """Returns float64 [n]: the largest of each value over the ranks."""

@@ -9,13 +9,13 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from trainer.base.errors import TrainingError, UsageError
+from trainer.base.errors import TrainingError, UsageError, of_environment, place
 
 
 def guarded(run: Callable[[], int]) -> NoReturn:
     """Ends the process with the status that `run` returns; after a UsageError with 2, after another exception with 1.
 
-    Of a UsageError or TrainingError only the message is printed, to standard error.
+    Of a UsageError, a TrainingError and trouble of a disk or a network only the message is printed, to standard error.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -23,8 +23,11 @@ def guarded(run: Callable[[], int]) -> NoReturn:
     except (UsageError, TrainingError) as error:
         print(f"error: {error.message}", file=sys.stderr)
         status = 2 if isinstance(error, UsageError) else 1
-    except Exception:
-        traceback.print_exc()
+    except Exception as error:
+        if of_environment(error):
+            print(f"error: {type(error).__name__}: {error} (at {place(error)})", file=sys.stderr)
+        else:
+            traceback.print_exc()
         status = 1
     sys.stdout.flush()
     sys.stderr.flush()

@@ -24,6 +24,7 @@ class ProcessSetup(NamedTuple):
 
     begun: called once the run has begun: from then on stop requests are acted on at every step boundary.
     watch: given a function that returns, from any thread, how many collectives of the steps this process has reached.
+    watch_meetings: given a function that returns, from any thread, how often this process has come to the other ranks.
     processes: how many were started to train together; None: the launcher did not start them.
     virtual_replicas: train on this many virtual CPU devices instead of the configured strategy; None: on the latter.
     most_processes: the most that any attempt at the run may have.
@@ -32,6 +33,7 @@ class ProcessSetup(NamedTuple):
 
     begun: Callable[[], None] = lambda: None
     watch: Callable[[Callable[[], int]], None] = lambda collectives: None
+    watch_meetings: Callable[[Callable[[], int]], None] = lambda meetings: None
     processes: int | None = None
     virtual_replicas: int | None = None
     most_processes: int = 1

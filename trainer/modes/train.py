@@ -59,7 +59,7 @@ class TrainAttempt:
         self._experiment, self._invocation = experiment, experiment.invocation
         self._resumption, self._directory = experiment.resumption, experiment.resumption.directory
         self._console, self.goodput = experiment.invocation.console, experiment.invocation.goodput
-        self.reason = StopReason.NONE
+        self.reason, self._journal_failed = StopReason.NONE, False
         first = experiment.replicas.ranks.first
         self._summaries = (Summaries if first else NoSummaries)(self._directory.tensorboard, self._directory.committing)
         context = self._context()
@@ -276,7 +276,14 @@ class TrainAttempt:
     def _write_journal(self, entry: dict[str, Any]) -> None:
         latest = self.reporter.latest
         step = latest.step if latest else self.first_step
-        self._directory.write_journal({**entry, "step": step, "repeated_steps": self._repeated})
+        try:
+            self._directory.write_journal({**entry, "step": step, "repeated_steps": self._repeated})
+        except OSError as error:
+            if not of_environment(error):
+                raise
+            if not self._journal_failed:  # it only informs
+                self._console.say(f"warning: where time goes could not be written down ({error}); training goes on")
+            self._journal_failed = True
 
     def _say_where(self) -> None:
         self._console.fact("run", str(self._directory.path))

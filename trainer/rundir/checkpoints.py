@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -68,7 +69,7 @@ class Checkpoints:
         self._committing, self._patience = committing, patience
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
-        self._newest = -1
+        self._newest, self._ends = -1, threading.Event()
 
     def save(
         self,
@@ -111,7 +112,11 @@ class Checkpoints:
         return self._pending is not None and self._pending.done() and self._pending.exception() is not None
 
     def finish(self) -> None:
-        """Waits until nothing is being written, after a failure, too; prints what went wrong instead of raising it."""
+        """Waits until nothing is being written, after a failure, too; prints what went wrong instead of raising it.
+
+        Nothing is tried again from then on.
+        """
+        self._ends.set()
         try:
             self.wait()
         except Exception as error:
@@ -183,11 +188,11 @@ class Checkpoints:
             try:
                 return self._write(step, values, notes, committed)
             except (OSError, tf.errors.OpError) as error:
-                if not of_environment(error) or time.monotonic() - started > self._patience:
+                if not of_environment(error) or time.monotonic() - started > self._patience or self._ends.is_set():
                     raise
                 if pause == 0.5:
                     self._say(f"warning: the checkpoint of step {step:,} could not be written ({error}): trying again")
-            time.sleep(pause)
+            self._ends.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _write(

@@ -1,7 +1,7 @@
 """The run directory: who may write to it, and the small files in it.
 
     config.gin  operative_config.gin  checkpoints/  tensorboard/  logs/  report.json
-    .lock     held by the one live command;  .attempt, .fence: which attempt may write
+    .lock     held by the one live command;  .fence: which attempt may write, locked by whoever writes
     .journal  how far the newest attempt has come, and where its seconds went, as of about a second ago
 
 Checkpoints and event files have modules of their own (checkpoints.py, observe/summaries.py).
@@ -16,14 +16,14 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from trainer.base.errors import TrainingError, UsageError
+from trainer.base.errors import EnvironmentTrouble, TrainingError, UsageError, of_environment
 from trainer.storage import atomic
 
-_ATTEMPT, _JOURNAL = ".attempt", ".journal"
+_FENCE, _JOURNAL = ".fence", ".journal"
 
 _SECONDS_TO_SEE = 10.0
 
@@ -37,6 +37,7 @@ class RunDirectory:
     Args:
       path: the directory, which need not exist.
       locked: whether the launcher of this process holds the lock already.
+      may_begin: whether this process may begin an attempt, by what its launcher knows; asked within the fence.
 
     Attributes:
       attempt: the number of this process's attempt, once it is claimed; 0 before.
@@ -45,7 +46,9 @@ class RunDirectory:
       UsageError: `path` is a URL.
     """
 
-    def __init__(self, path: str | os.PathLike[str], locked: bool = False):
+    def __init__(
+        self, path: str | os.PathLike[str], locked: bool = False, may_begin: Callable[[], bool] = lambda: True
+    ):
         if "://" in str(path):
             raise UsageError(f"--run_dir={path}: give a folder on this machine or on a mounted share")
         self.path = Path(path).expanduser().absolute()
@@ -55,7 +58,7 @@ class RunDirectory:
         self.logs = self.path / "logs"
         self.attempt = 0
         self._lock: IO[str] | None = None
-        self._locked = locked
+        self._locked, self._may_begin = locked, may_begin
         self._within, self._is_fenced, self._has_written = threading.RLock(), False, False
 
     def has_checkpoints(self) -> bool:
@@ -116,7 +119,7 @@ class RunDirectory:
     @property
     def has_begun(self) -> bool:
         """Whether an attempt has ever begun here, so that there may be something to read."""
-        return (self.path / _ATTEMPT).exists() or (self.path / "report.json").exists() or self.has_checkpoints()
+        return (self.path / _FENCE).exists() or (self.path / "report.json").exists() or self.has_checkpoints()
 
     def claim(self) -> int:
         """Begins an attempt: from now on it alone may write, and no process of an earlier one that still lives.
@@ -124,12 +127,22 @@ class RunDirectory:
         Call it before anything is read, so that nobody can write afterwards what was not read.
 
         Returns: the attempt's number, from 1.
+
+        Raises:
+          TrainingError: this process is not the one that may begin an attempt now, however late it came to ask.
         """
         with self._fenced():
-            before = self._newest_attempt()
-            self.attempt = before + 1
-            self._replace(_ATTEMPT, f"{self.attempt}\n")
+            if not self._may_begin() or not self._has_its_lock():
+                raise TrainingError(f"this process may no longer begin an attempt at {self.path}: another one has")
+            self.attempt = self._newest_attempt() + 1
+            self._note_attempt(self.attempt)
         return self.attempt
+
+    def _has_its_lock(self) -> bool:
+        """Whether the lock that this process holds, if it holds one, is still the one that others meet."""
+        with contextlib.suppress(OSError):
+            return self._lock is None or os.path.samestat(os.fstat(self._lock.fileno()), os.stat(self.path / ".lock"))
+        return False
 
     def give_back(self) -> None:
         """Undoes `claim` if nothing was written since: the attempt has not begun."""
@@ -137,21 +150,30 @@ class RunDirectory:
             return
         with self._fenced():
             if self._newest_attempt() == self.attempt:
-                self._replace(_ATTEMPT, f"{self.attempt - 1}\n")
+                self._note_attempt(self.attempt - 1)
 
     def _newest_attempt(self) -> int:
+        """The number in the fence; if it was lost, or not copied with the rest, that of the report."""
+        with contextlib.suppress(OSError, ValueError):
+            return int((self.path / _FENCE).read_text())
+        newest: int = self.read_report().get("attempts", 0)
+        return newest
+
+    def _note_attempt(self, number: int) -> None:
+        # One line of always the same length, over the one before: no crash leaves half of it.
+        descriptor = os.open(self.path / _FENCE, os.O_WRONLY)
         try:
-            return int((self.path / _ATTEMPT).read_text())
-        except FileNotFoundError:  # it is hidden, and was not copied with the rest
-            newest: int = self.read_report().get("attempts", 0)
-            return newest
+            os.pwrite(descriptor, b"%19d\n" % number, 0)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def is_claimed(self, attempt: int) -> bool:
         """Whether this process sees that `attempt` or a later one was claimed; waits up to 10 s, for network shares."""
         deadline = time.monotonic() + _SECONDS_TO_SEE
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError, ValueError):
-                if int((self.path / _ATTEMPT).read_text()) >= attempt:
+                if int((self.path / _FENCE).read_text()) >= attempt:
                     return True
             time.sleep(0.1)
         return False
@@ -178,7 +200,7 @@ class RunDirectory:
             if self._is_fenced:
                 yield
                 return
-            with open(self.path / ".fence", "a") as fence:
+            with open(self.path / _FENCE, "a") as fence:
                 fcntl.flock(fence, fcntl.LOCK_EX)
                 self._is_fenced = True
                 try:
@@ -202,8 +224,9 @@ class RunDirectory:
     def read_report(self) -> dict[str, Any]:
         """The contents of report.json; empty before the first attempt.
 
-        Raises:
-          UsageError: it cannot be read, or lacks what a resume needs.
+          Raises:
+            UsageError: it cannot be read, or lacks what a resume needs.
+        EnvironmentTrouble: it could not be read for a reason that may pass.
         """
         try:
             report = json.loads((self.path / "report.json").read_text())
@@ -213,6 +236,8 @@ class RunDirectory:
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, ValueError) as error:
+            if of_environment(error):
+                raise EnvironmentTrouble(f"{self.path / 'report.json'} could not be read ({error})") from error
             raise UsageError(f"{self.path / 'report.json'} cannot be read ({error}): restore or remove it") from error
 
     def read_journal(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from launch.on_ray.vitals import Vitals
 from trainer.base.errors import TrainingError
 from trainer.lifecycle.stop_requests import StopReason
 
-LIMITS = HangLimits(silence=8, step_seconds=12, slow=60, times=4)
+LIMITS = HangLimits(silence=8, step_seconds=12, slow=150, times=4)
 PLACEMENT = {"patience": 60, "start": 40, "replacement": 10}
 SECONDS_PER_SAVE, TOTAL = 5, 60
 
@@ -68,6 +68,7 @@ class Simulation:
         self.decisions = Decisions(cluster, (self.least, self.most))
         self.now, self.fit, self.fits, self.groups, self.saved, self.step = 1000.0, None, 0, 0, -1, 0
         self.request, self.deaths, self.status, self.said_at, self.look = StopReason.NONE, [], None, self.now, 0
+        self.waits, self.room_for, self.untold_deaths = 0, 0, False
         self.given_up, self.log, self.deaths_without_progress, self.reserving = [], [], 0, 0
         self.told_enough = 0
         self.enough_for = rng.choice((self.most, self.most, rng.randint(self.least, self.most)))
@@ -84,12 +85,14 @@ class Simulation:
                 getattr(self, self.rng.choice(self.faults))()
             self.move(tick)
             world = self.world()
+            self.room_for, self.untold_deaths = world.room.possible, bool(world.board.deaths)
             if tick > 10:
                 self.said_at = self.now
             for command in self.decisions.decide(world):
                 self.log.append((self.now, command))
                 self.carry_out(command, world)
             state = self.decisions.state
+            self.waits = self.waits + tick if state is State.WAITING else 0
             if state in (State.RUNNING, State.OVER):
                 self.said_at = self.now
             elif self.now - self.said_at > 10:
@@ -254,7 +257,7 @@ class Simulation:
     def lock(self):
         """A worker holds the interpreter's lock: it sends no heartbeats, but is at work."""
         if (worker := self.one_that_trains()) is not None:
-            worker.hanging, worker.locked_until = "locked", self.now + self.rng.randint(2, 40)
+            worker.hanging, worker.locked_until = "locked", self.now + self.rng.choice((5, 20, 60, 140))
 
     def lose_node(self):
         if len(self.nodes) > 1:
@@ -317,6 +320,8 @@ class Simulation:
                         self.kill(worker, "ended")
                         worker.hanging = ""
             case commands.EndFit(by_force):
+                if not by_force and self.is_healthy():
+                    raise Broken("a healthy group was ended")
                 if not self.fit.endless and (by_force or not self.fit.deaf):
                     self.fit.ends_at = self.now + self.rng.randint(1, 4)
             case commands.FreeGroup(by_force):
@@ -333,7 +338,19 @@ class Simulation:
             case commands.Stopped():
                 self.status = int(self.request)
             case commands.Fail(message):
+                if self.room_for >= self.least and "Ray placed no group" in message and self.waits < 20:
+                    raise Broken("it gave up although there is room")
                 self.status = message
+
+    def is_healthy(self):
+        """Whether a group trains, or could: all of its workers have been heard of, and none was lost or hangs."""
+        fit = self.fit
+        up = fit.phase == "up" and not fit.outcomes and not self.request and fit.number == self.fits
+        return (
+            up
+            and all(w.alive and w.seen is not None and w.hanging in ("", "locked") for w in fit.workers)
+            and (not self.untold_deaths)
+        )
 
     def require_hangs_are_found(self, tick):
         """Within the limit of its kind of hang; what a first step took, start-up included, is the usual at first."""

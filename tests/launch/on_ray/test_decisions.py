@@ -12,7 +12,7 @@ from launch.on_ray.commands import (
     Fail,
     Finish,
     FreeGroup,
-    PrepareNodes,
+    Prestart,
     Reserve,
     Room,
     Say,
@@ -20,7 +20,8 @@ from launch.on_ray.commands import (
     Stopped,
     World,
 )
-from launch.on_ray.decisions import Decisions, State, cause
+from launch.on_ray.deaths import cause
+from launch.on_ray.decisions import Decisions, State
 from launch.on_ray.hang_detector import HangLimits
 from launch.on_ray.placement import fitting
 from launch.on_ray.restart_policy import RestartPolicy
@@ -144,9 +145,74 @@ def test_room_that_others_always_take_ends_the_run_after_its_patience():
     driver, commands = Driver((2, 2)), []
     for _ in range(120):
         commands = driver.see(running=driver.decisions.state is State.STARTING, unplaced=True)
-        if isinstance(commands[-1] if commands else None, Fail):
+        if isinstance(commands[-1] if commands else None, Finish):
             break
-    assert "Ray placed no group within 60 s" in commands[-1].message
+    assert commands[-1] == Finish("others took the room that was reserved") and driver.now > 560
+
+
+def test_a_run_that_has_trained_for_longer_than_its_patience_waits_for_room_as_long_again():
+    driver = Driver((2, 2)).started(2)
+    assert [driver.see(step=step) for step in range(4, 200)] == [
+        [Prestart()] if step == 21 else [] for step in range(4, 200)
+    ]
+    driver.see(running=False, outcomes={0: Outcome(int(StopReason.LEAVE))})
+    assert driver.next() == Start(2)
+
+
+def test_fewer_are_tried_where_ray_cannot_place_as_many_as_there_are_resources_for():
+    driver = Driver((1, 4), possible=4)
+    driver.places = False
+    while driver.reserved[-1:] != [2]:
+        assert driver.see() == []
+    driver.places = True
+    assert driver.see() == [Start(2)] and driver.reserved == [4, 3, 2] and 530 < driver.now < 540
+
+
+def test_growth_that_came_to_nothing_is_not_asked_for_again_so_soon():
+    driver, asked = Driver((1, 2), possible=1, capacity=2).started(1), []
+    for _ in range(3):
+        begun = driver.now
+        while driver.see(possible=2) != [Ask(StopReason.RESIZE)]:
+            pass
+        asked.append(driver.now - begun)
+        driver.see(possible=1, running=False, outcomes={0: Outcome(int(StopReason.RESIZE))}, group="", living=0)
+        driver.outcomes, driver.saved = {}, driver.saved + 1
+        assert driver.next() == Start(1)
+        driver.see(running=True, group=str(begun), living=1)
+    assert asked == [3, 12, 48]
+
+
+def test_a_worker_that_cannot_be_ended_is_given_up_with_its_attempt():
+    """Its node does not answer, and Ray does not see that it is gone."""
+    driver = Driver((1, 1)).started(1)
+    found = [command for _ in range(400) for command in driver.see(ages={0: 900}) if command != FreeGroup()]
+    assert [type(command) for command in found[:3]] == [EndWorkers, EndWorkers, EndFit]
+    driver.see(running=False)
+    assert "starting again: worker 0 hangs and cannot be ended" in driver.said()
+
+
+def test_all_workers_may_hold_their_interpreters_locks_at_once_for_longer_than_a_start_may_take():
+    driver, ages = Driver((2, 2)).started(2), {0: 0.0, 1: 0.0}
+    driver.see(step=30)
+    for _ in range(95):
+        ages = {rank: age + 1 for rank, age in ages.items()}
+        assert [c for c in driver.see(ages=ages, vitals=dict.fromkeys(ages, Vitals.RUNNING)) if c != FreeGroup()] == []
+    assert driver.see(ages={}, vitals={}, step=31) == [] and driver.decisions.state is State.RUNNING
+
+
+def test_a_death_on_a_node_that_leaves_is_seen_to_all_the_same():
+    driver = Driver((1, 2)).started(2)
+    assert driver.see(leaving=frozenset({"n1"})) == [Ask(StopReason.LEAVE)]
+    driver.see(deaths=[{1: private_ray.NODE_DIED}], living=1, capacity=1, possible=1)
+    assert EndFit() in [command for _ in range(12) for command in driver.see()]
+
+
+def test_a_signal_does_not_wait_for_a_controller_that_does_not_listen():
+    driver = Driver((2, 2)).started(2)
+    driver.see(deaths=[{1: "gone"}], living=0)
+    driver.see(request=StopReason.TERMINATED)
+    found = [driver.see() for _ in range(8)]
+    assert found[3] == [EndFit(by_force=True)] and Stopped() in found[6]
 
 
 def test_no_more_workers_are_asked_for_than_the_run_has_shards_for():
@@ -287,8 +353,8 @@ def test_who_lingers_after_the_others_have_returned_is_ended():
 def test_nodes_are_prepared_once_all_have_got_on():
     driver = Driver((2, 2)).started(2)
     assert driver.see(step=20) == [] and driver.see(step=21, living=1) == []
-    assert driver.see(living=2) == [PrepareNodes()]
-    assert driver.see(step=30) == [] and driver.see(group="b", step=31) == [PrepareNodes()]
+    assert driver.see(living=2) == [Prestart()]
+    assert driver.see(step=30) == [] and driver.see(group="b", step=31) == [Prestart()]
 
 
 def test_the_next_attempt_waits_and_says_so_where_none_gets_on():

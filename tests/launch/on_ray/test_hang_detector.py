@@ -211,3 +211,34 @@ def test_who_is_at_work_without_heartbeats_is_left_alone_until_even_that_takes_t
     for second in range(60, 72):
         assert look(monitor, second, *beats) == [], "it sends heartbeats again, and has its whole limit"
     assert [hang.rank for hang in look(monitor, 73, *beats)] == [1]
+
+
+def test_one_look_at_which_it_was_asleep_or_its_node_did_not_answer_is_no_hang():
+    for gap in ({1: Vitals.ASLEEP}, {}):
+        monitor = seen_stepping()
+        for second in range(60):
+            vitals = gap if second % 5 == 4 else {1: Vitals.RUNNING}
+            beats = {0: (stepping(41), 0.5), 1: (stepping(40), second + 1)}
+            assert monitor.look(beats, second, vitals=vitals) == [], second
+
+
+def test_heartbeats_that_grew_old_while_nobody_looked_are_no_hang():
+    """The board was stopped, or the machine; the driver's own time tells."""
+    monitor = seen_stepping()
+    beats = stepping(41), stepping(40)
+    assert look(monitor, 0, *beats) == look(monitor, 1, *beats, ages=(60, 60)) == []
+    assert look(monitor, 2, *beats, ages=(0.1, 0.1)) == []
+
+
+@pytest.mark.parametrize("phase", ["other", "checkpoint"])
+def test_who_waits_between_steps_for_another_worker_is_not_to_blame(phase):
+    """In what they share there: the other one has not come to it."""
+    monitor = seen_stepping()
+    ahead, behind = (Heartbeat(phase, 40, 0, meetings=number) for number in (8, 7))
+    limit = 12 if phase == "other" else 100
+    look(monitor, 0, ahead, behind)
+    assert look(monitor, limit, ahead, behind) == []
+    assert [hang.rank for hang in look(monitor, limit + 1, ahead, behind)] == [1]
+    monitor = seen_stepping()
+    look(monitor, 0, ahead, ahead)
+    assert look(monitor, 99, ahead, ahead) == [], "all take long together"

@@ -58,7 +58,8 @@ def test_the_exit_status_is_the_workers():
     assert exit_status({0: Outcome(0), 1: Outcome(0)}, "") == 0
     stopped = {0: Outcome(StopReason.TERMINATED), 1: Outcome(0, "abandoned")}
     assert exit_status(stopped, "") == StopReason.TERMINATED
-    assert exit_status({}, "") == 1
+    with pytest.raises(TrainingError, match="Ray ended the workers without a reason"):
+        exit_status({}, "")
 
 
 @pytest.mark.parametrize(
