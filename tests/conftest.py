@@ -38,6 +38,19 @@ def run_program():
     return run
 
 
+@pytest.fixture
+def progress():
+    """Calls a function; returns how many pieces of work it counted on the way."""
+    from trainer.base import liveness
+
+    def progress(function, *arguments):
+        before = liveness.count()
+        function(*arguments)
+        return liveness.count() - before
+
+    return progress
+
+
 @pytest.fixture(scope="session")
 def splits():
     """The 5,000 real digits that come with a package."""

@@ -405,11 +405,11 @@ class Showing(Evaluated):
         return {"images/made": image + 0.5, "text/written": np.array([b"one", "zwei \N{SNOWMAN}".encode()])}
 
 
-def test_what_a_task_shows_is_in_tensorboard_and_in_files(run, tmp_path):
+def test_what_a_task_shows_is_in_tensorboard_and_in_files(run, tmp_path, progress):
     context = run.context._replace(evaluator=Showing(), summaries=Summaries(tmp_path / "run" / "tensorboard"))
     action = Show(context, every=None, count=3)
     assert action.next_step(0) == 30 and not action.due(0, report(0))
-    action(report(30))
+    assert progress(action, report(30)) == 1 + 2  # making them, and writing each
     assert not action.due(30, report(30)) and action.due(60, report(60))
     again = Show(context, every=None, count=3)
     again.restore(action.state())

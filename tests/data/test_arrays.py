@@ -187,3 +187,9 @@ def test_what_fits_into_memory_is_read_once_and_the_rest_left_as_it_is(monkeypat
         arrays.resident(Picky(), "mine")
     monkeypatch.setattr(arrays, "RESIDENT_BYTES", 11)
     assert arrays.resident(source, "mine") is source
+
+
+def test_what_is_read_counts_as_progress(tmp_path, progress):
+    np.savez(tmp_path / "data.npz", x_train=np.zeros((3, 1 << 20), np.uint8), y_train=np.arange(3))
+    assert progress(arrays.npz, str(tmp_path / "data.npz")) >= 3
+    assert progress(arrays.resident, Arrays({"x": np.zeros(3000)}), "zeros") == 3

@@ -108,3 +108,9 @@ def test_what_cannot_be_had_is_told(tmp_path, url, sha256, options, says):
     with pytest.raises(UsageError, match=says):
         downloads.file(url, sha256, str(tmp_path), **options)
     assert not list(tmp_path.glob("*.csv"))
+
+
+def test_checking_what_is_there_counts_as_progress(tmp_path, progress):
+    content = bytes(3 << 20)
+    (tmp_path / "zeros").write_bytes(content)
+    assert progress(downloads.file, "https://any.where/zeros", hashlib.sha256(content).hexdigest(), str(tmp_path)) >= 3

@@ -59,3 +59,7 @@ def test_what_differs_is_named(changes, fields):
 def test_a_single_example_is_enough():
     one = fingerprint(Arrays({"x": np.ones((1, 2), np.float32)}))
     assert len(one["x"]) == 1 and differing(one, one) == []
+
+
+def test_every_field_counts_as_progress(progress):
+    assert progress(of) == len(DATA) + 1  # and reading them

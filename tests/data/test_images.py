@@ -263,3 +263,10 @@ def test_a_photo_that_is_missing_or_broken_is_named(tmp_path):
         images.photos({"x": str(tmp_path / "broken.png")}, longest=40)
     with pytest.raises(UsageError, match="photos.longest = 0"):
         images.photos({"x": str(tmp_path / "broken.png")}, longest=0)
+
+
+def test_files_and_images_count_as_progress(folder, monkeypatch, progress):
+    """Two folders with 20 files, and these decoded; or only found, where they are decoded while they are trained on."""
+    assert progress(images.folders, str(folder), (8, 8)) == 2 + 20 + 20
+    monkeypatch.setattr(images, "RESIDENT_BYTES", 0)
+    assert progress(images.folders, str(folder), (8, 8)) == 2 + 20

@@ -91,3 +91,14 @@ def test_a_text_is_the_same_with_a_mark_other_ends_of_lines_or_packed(tmp_path):
     assert "c.txt is no UTF-8 text: invalid continuation byte at byte 10,003" in refused(
         text.read, str(tmp_path / "c.txt")
     )
+
+
+def test_what_is_read_counts_as_progress(tmp_path, progress):
+    content = "a,b\n" + "1,2\n" * (1 << 18)
+    (tmp_path / "t.csv").write_text(content)
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(content.encode(), compresslevel=0))
+    for name in ("t.csv", "t.csv.gz"):
+        assert progress(text_files.table, str(tmp_path / name), ["a"]) >= 16
+        assert progress(text_files.read, str(tmp_path / name)) >= 1
+    table = text_files.table(str(tmp_path / "t.csv"), ["a"])
+    assert progress(table.told, "a", text_files.numbers) == 1

@@ -206,3 +206,13 @@ def test_no_part_of_a_text_need_be_held_out():
 def test_characters_refuse_what_makes_no_sense(options, said):
     with pytest.raises(UsageError, match=said):
         text.characters(lambda: "abcabcabc?" * 10, **{"alphabet": "abc", "length": 7, **options})
+
+
+@pytest.mark.parametrize("encoder", [lambda: text.Words(20, 4), lambda: text.Subwords(260, 4)])
+def test_encoding_counts_as_progress_and_is_the_same_in_parts(progress, encoder):
+    pytest.importorskip("tokenizers", reason="the text extra is not installed")
+    said, made = TEXTS["train"][0] * 4000, encoder()
+    fitted = progress(made.fit, said)
+    assert fitted >= 3 or isinstance(made, text.Subwords)  # which is trained in one call
+    assert progress(made.transform, said) == 3
+    np.testing.assert_array_equal(made.transform(said)[-3:], made.transform(said[-3:]))

@@ -113,3 +113,7 @@ def test_a_file_that_is_cut_off_is_refused_with_the_place(folder, tmp_path):
         stream.truncate(file.stat().st_size - 3)
     with pytest.raises(UsageError, match=r"squares-test.*is cut off.*record 5, at byte"):
         tfds.load("squares", folder=str(tmp_path))
+
+
+def test_texts_count_as_progress(folder, progress):
+    assert progress(tfds.texts, "squares", "text", "label", "train", None, "test", folder) == 26

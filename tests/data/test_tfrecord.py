@@ -231,3 +231,10 @@ def test_shards_are_alike(source, tmp_path):
     for shards in (0, -1, 11):
         with pytest.raises(UsageError, match=f"shards = {shards}: give a number from 1 to the 10 examples"):
             tfrecord.write(source, str(tmp_path / "none"), shards)
+
+
+def test_scanning_and_reading_count_as_progress(files, tmp_path, monkeypatch, progress):
+    scanned = progress(tfrecord.Files, files)
+    assert scanned >= 3
+    assert progress(tfrecord.Examples, files, FEATURES) == scanned + 3  # the first record of each file
+    assert progress(tfrecord.splits, FEATURES, str(tmp_path / "digits-*")) == scanned + 3 + 1  # all, in one batch

@@ -4,10 +4,12 @@ import examples
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from trainer.actions.action import Action
 from trainer.base.errors import UsageError
+from trainer.distributed.ranks import Ranks
 from trainer.modes.state import TrainState
 
 
@@ -135,3 +137,11 @@ def test_two_actions_of_one_name_are_refused_if_they_remember_anything(new):
     TrainState(loop.state, [Counter(), Plain(), Plain()])
     with pytest.raises(UsageError, match="actions holds two of 'Counter'"):
         TrainState(loop.state, [Counter(), Counter()])
+
+
+def test_every_value_counts_as_progress(new, progress):
+    loop, _ = new()
+    state = TrainState(loop.state)
+    values = state.read()
+    assert progress(state.read) == progress(state.assign, values) == len(values)
+    assert progress(state.require_equal, Ranks(tf.distribute.get_strategy())) == 2 * len(values)

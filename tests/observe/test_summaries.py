@@ -1,5 +1,6 @@
 """What TensorBoard finds, and that a run that goes on from a checkpoint shows every step once."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -74,3 +75,10 @@ def test_going_on_shows_every_step_once(tmp_path, committed_at):
         assert scalars(tmp_path / run, "loss") == expected
     # Set aside, not removed; nothing to set aside where all was committed.
     assert bool(list(tmp_path.rglob("*superseded*"))) == (committed_at < 9)
+
+
+def test_what_is_written_counts_as_progress(tmp_path, progress):
+    summaries = Summaries(tmp_path / "tensorboard")
+    samples = {"images/a": np.zeros((2, 4, 4, 1)), "images/b": np.zeros((2, 4, 4, 1)), "text/c": np.array([b"said"])}
+    assert progress(summaries.samples, 10, samples) == 3
+    assert progress(summaries.embedding, ["", "cat", "dog"], np.zeros((3, 2))) == 4  # two words in two files

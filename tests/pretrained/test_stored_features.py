@@ -108,3 +108,14 @@ def test_refusals(tmp_path):
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UsageError, match=r"cannot read .*_train.npz.*remove it"):
         stored(splits(), tmp_path, network)
+
+
+def test_weights_batches_and_chunks_count_as_progress(tmp_path, progress):
+    def deep():
+        return keras.Sequential([keras.Input((6,)), *(keras.layers.Dense(1) for _ in range(20))])
+
+    found = []
+    assert progress(lambda: found.append(stored_features.stored(splits(), tmp_path, deep, batch_size=1))) >= 130
+    assert progress(found[0].keep) >= 2  # a file for each of two splits
+    # Of each split 40 weights; but no batch, as nothing is computed.
+    assert 80 < progress(stored_features.stored, splits(), tmp_path, deep) < 130

@@ -157,3 +157,7 @@ def packaged(package, name):
         return samples.file(package, name)
     except UsageError as error:
         pytest.skip(error.message)
+
+
+def test_what_is_read_counts_as_progress(save, progress):
+    assert progress(torch_weights.load, save({"d.weight": Tensor(numbers(3, 1 << 20))})) >= 12

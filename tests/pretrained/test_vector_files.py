@@ -94,3 +94,8 @@ def test_bad_files_are_refused(tmp_path, content, said):
         vector_files.load(str(tmp_path / "v.txt"), WORDS, 2)
     with pytest.raises(UsageError, match="no such file of word vectors"):
         vector_files.load(str(tmp_path / "w.txt"), WORDS, 2)
+
+
+def test_what_is_read_counts_as_progress(tmp_path, progress):
+    (tmp_path / "v.txt").write_text("the 3 4\n" * (1 << 17) + "cat 1 2\n")
+    assert progress(vector_files.load, str(tmp_path / "v.txt"), WORDS, 2) >= 16

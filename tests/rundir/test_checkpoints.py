@@ -290,3 +290,16 @@ def test_after_another_failure_nothing_is_tried_again(new, said):
     begun = time.monotonic()
     checkpoints.finish()
     assert time.monotonic() - begun < 60 and "the last checkpoint could not be written" in said[-1]
+
+
+@pytest.mark.parametrize("what", [
+    {f"small/{i}": np.array(i) for i in range(40)}, {"large": np.zeros(40 << 20, np.uint8)},
+])  # fmt: skip
+def test_every_value_and_every_chunk_counts_as_progress(new, progress, what):
+    def save():
+        checkpoints.save(10, what, {})
+        checkpoints.wait()
+
+    checkpoints = new()
+    assert progress(save) >= 45  # and three files and two folders that are put on the disk
+    assert progress(new(2).restore, True) >= 41

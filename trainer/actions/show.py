@@ -7,6 +7,7 @@ import numpy as np
 
 from trainer.actions.action import NEVER, Context, Periodic
 from trainer.base.errors import UsageError
+from trainer.base.liveness import progressed
 from trainer.observe.report import Report
 
 
@@ -38,7 +39,9 @@ class Show(Periodic):
 
     def __call__(self, report: Report) -> bool:
         with self.context.goodput.spend("showing"):
-            self.context.summaries.samples(report.step, self.context.evaluator.samples(self._count, self._seed))
+            samples = self.context.evaluator.samples(self._count, self._seed)
+            progressed()
+            self.context.summaries.samples(report.step, samples)
         self._done = report.step
         return False
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trainer.base.errors import UsageError
+from trainer.base.liveness import progressed
 
 
 class ClassFolders:
@@ -80,3 +81,4 @@ def _files(folder: Path) -> Iterator[Path]:
             if link.is_symlink() and Path(place).resolve().is_relative_to(link.resolve()):
                 raise UsageError(f"{link} is a link to a folder that it is in: remove it")
         yield from (Path(place, name) for name in names)
+        progressed(1 + len(names))

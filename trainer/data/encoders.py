@@ -4,14 +4,16 @@ All but Subwords split a text in the same way, into lower-case words without ASC
 words are numbered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from trainer.base.errors import UsageError
+from trainer.base.liveness import progressed
 
 
 class Encoder(Protocol):
@@ -168,7 +170,8 @@ class Subwords:
         self._tokenizer.enable_padding(pad_id=0, pad_token="[PAD]", length=self._length)
 
     def transform(self, texts: Sequence[str]) -> np.ndarray:
-        return np.array([encoded.ids for encoded in self._tokenizer.encode_batch(list(texts))], np.int32)
+        encode = lambda part: [encoded.ids for encoded in self._tokenizer.encode_batch(list(part))]
+        return _in_parts(encode, texts).astype(np.int32)
 
     def vocabulary(self) -> list[str]:
         return [self._tokenizer.id_to_token(number) for number in range(self._tokenizer.get_vocab_size())]
@@ -189,7 +192,8 @@ def _plain(texts: tf.Tensor) -> tf.Tensor:
 
 
 def _adapt(layer: keras.layers.TextVectorization, texts: Sequence[str]) -> None:
-    layer.adapt(np.array(texts, object), batch_size=1024)
+    signature = tf.TensorSpec([None], tf.string)
+    layer.adapt(tf.data.Dataset.from_generator(lambda: _parts(texts), output_signature=signature))
     if not set(layer.get_vocabulary()) - {"", "[UNK]"}:
         raise UsageError("no training text has a word in it: check that they are the right texts")
 
@@ -200,7 +204,11 @@ def _hashes(texts: Sequence[str], size: int) -> tf.RaggedTensor:
     return words.with_flat_values(tf.strings.to_hash_bucket_fast(words.flat_values, size))
 
 
-def _in_parts(layer: keras.layers.TextVectorization, texts: Sequence[str], size: int = 4096) -> np.ndarray:
-    return np.concatenate(
-        [np.asarray(layer(np.array(texts[i : i + size], object))) for i in range(0, len(texts), size)]
-    )
+def _in_parts(encode: Callable[[np.ndarray], ArrayLike], texts: Sequence[str]) -> np.ndarray:
+    return np.concatenate([np.asarray(encode(part)) for part in _parts(texts)])
+
+
+def _parts(texts: Sequence[str], size: int = 4096) -> Iterator[np.ndarray]:
+    for first in range(0, len(texts), size):
+        yield np.array(texts[first : first + size], object)
+        progressed()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from trainer.base.liveness import progressed
 from trainer.data.source import Source
 
 _SAMPLES = 16
@@ -25,8 +26,12 @@ def fingerprint(source: Source) -> Fingerprint:
       TrainingError: one of them cannot be read.
     """
     rows = np.unique(np.linspace(0, len(source) - 1, min(_SAMPLES, len(source))).astype(np.int64))
-    read = source.read(tf.constant(rows))
-    return {name: _numbers(values.numpy()) for name, values in sorted(read.items())}
+    read, found = source.read(tf.constant(rows)), {}
+    progressed()
+    for name, values in sorted(read.items()):
+        found[name] = _numbers(values.numpy())
+        progressed()
+    return found
 
 
 def differing(before: Fingerprint, now: Fingerprint) -> list[str]:

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from trainer.base import counted_files
 from trainer.base.errors import UsageError
+from trainer.base.liveness import progressed
 
 # Characters in one value. A value may be a whole text, and csv's default limit is 131,072.
 _LONGEST = 2**31 - 1
@@ -77,9 +79,11 @@ class Table:
     def told(self, name: str, function: Callable[[list[Any]], Any]) -> Any:
         """Returns function(values of a column). A Misfit becomes a UsageError that names file, line and column."""
         try:
-            return function(self.columns[name])
+            found = function(self.columns[name])
         except Misfit as misfit:
             raise UsageError(f"{self.path}, line {self.lines[misfit.row]}, column '{name}': {misfit}") from None
+        progressed()
+        return found
 
 
 def table(path: str, names: Sequence[str]) -> Table:
@@ -130,9 +134,11 @@ def read(path: str) -> str:
     """
     with _opened(path) as stream:
         try:
-            return io.TextIOWrapper(io.BytesIO(stream.read()), encoding="utf-8").read().removeprefix("\ufeff")
+            text = io.TextIOWrapper(io.BytesIO(stream.read()), encoding="utf-8").read().removeprefix("\ufeff")
         except UnicodeDecodeError as error:
             raise _no_text(path, error, 0) from None
+    progressed()
+    return text
 
 
 def numbers(values: Sequence[str | None], remedy: str = "correct it") -> np.ndarray:
@@ -186,8 +192,12 @@ def _place(path: str, header: Sequence[str], name: str) -> int:
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[io.BufferedIOBase]:
     try:
-        with (gzip.open if path.endswith(".gz") else open)(os.path.expanduser(path), "rb") as stream:
-            yield stream
+        with counted_files.reader(os.path.expanduser(path)) as file:
+            if path.endswith(".gz"):
+                with gzip.open(file) as stream:
+                    yield stream
+            else:
+                yield file
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None
     except (OSError, EOFError, zlib.error) as error:

@@ -10,6 +10,7 @@ import numpy as np
 
 from trainer.actions.action import Action
 from trainer.base.errors import TrainingError, UsageError
+from trainer.base.liveness import progressed
 from trainer.distributed.ranks import Ranks
 from trainer.step.step_state import StepState
 from trainer.step.values import read_values
@@ -62,6 +63,7 @@ class TrainState:
         for name, variable in variables.items():
             if name in values:
                 variable.assign(values[name])
+                progressed()
         for action_name, action in self._actions.items():
             prefix = f"actions/{action_name}/"
             kept = {name.removeprefix(prefix): v for name, v in values.items() if name.startswith(prefix)}
@@ -71,7 +73,7 @@ class TrainState:
     def require_equal(self, ranks: Ranks) -> None:
         """Raises TrainingError if a value is not the same on all ranks. A collective."""
         values = self.read()
-        checksums = ranks.gather([zlib.crc32(np.ascontiguousarray(value).tobytes()) for value in values.values()])
+        checksums = ranks.gather([_checksum(value) for value in values.values()])
         for name, column in zip(values, checksums.T, strict=True):
             for rank in np.flatnonzero(column != column[0]):
                 raise TrainingError(
@@ -94,3 +96,8 @@ class TrainState:
                 f"the checkpoint is of a different model: {'; '.join(parts)}; use another run_dir, or the model it "
                 f"was made with"
             )
+
+
+def _checksum(value: np.ndarray) -> int:
+    progressed()
+    return zlib.crc32(np.ascontiguousarray(value).tobytes())

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins import projector
 
+from trainer.base.liveness import progressed
 from trainer.observe import pictures
 from trainer.storage import atomic
 
@@ -59,6 +60,7 @@ class Summaries:
                 else:
                     lines = [value.decode("utf-8", "replace") for value in values]
                     tf.summary.text(plain, "\n\n".join(f"    {line}" for text in lines for line in text.splitlines()))
+                progressed()
 
     def text(self, name: str, text: str) -> None:
         """Writes a text, shown verbatim: TensorBoard's Markdown takes lines that start with four spaces for code."""
@@ -77,8 +79,10 @@ class Summaries:
         }
         with self._committing():
             for name, each in lines.items():
-                with atomic.replacing(folder / name) as file:
-                    file.write_text("".join(f"{line}\n" for line in each), encoding="utf-8")
+                with atomic.replacing(folder / name) as file, file.open("w", encoding="utf-8") as stream:
+                    for line in each:
+                        stream.write(f"{line}\n")
+                        progressed()
             config = projector.ProjectorConfig()
             config.embeddings.add(tensor_name="words", tensor_path="vecs.tsv", metadata_path="meta.tsv")
             projector.visualize_embeddings(str(folder), config)

@@ -14,7 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer.base import counted_files
 from trainer.base.errors import UsageError
+from trainer.base.liveness import progressed
 from trainer.data.source import Field, Source, Splits
 from trainer.data.sources.arrays import RESIDENT_BYTES, Arrays, load_npz, size_of
 from trainer.storage import atomic
@@ -101,6 +103,7 @@ def _key(network: keras.Model, source: Source, field: str) -> str:
     known = hashlib.sha256(repr((built, field, len(source), sorted(source.fields.items()))).encode())
     for weight in network.weights:
         known.update(keras.ops.convert_to_numpy(weight).tobytes())
+        progressed()
     # The code of a subclassed model or a SavedModel is in no configuration, so the outputs of two examples are hashed.
     first = source.read(tf.range(min(len(source), 2), dtype=tf.int64))[field]
     known.update(keras.ops.convert_to_numpy(network(first, training=False)).tobytes())
@@ -131,10 +134,13 @@ def _outputs(network: keras.Model, source: Source, field: str, batch_size: int) 
 
 
 def _batches(read: Callable[[tf.Tensor], Batch], indices: np.ndarray, size: int) -> Iterator[Batch]:
-    return (read(tf.constant(indices[first : first + size])) for first in range(0, len(indices), size))
+    for first in range(0, len(indices), size):
+        batch = read(tf.constant(indices[first : first + size]))
+        progressed()
+        yield batch
 
 
 def _write(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic.replacing(file) as written:
-        np.savez(written, **arrays)  # type: ignore[arg-type]
+    with atomic.replacing(file) as written, counted_files.writer(written) as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]

@@ -4,11 +4,14 @@ Such a file is a pickle, which may call any function. This reader only allows wh
 """
 
 import collections
+import io
 import pickle
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from trainer.base import counted_files
 
 # The magic number that a file of this format begins with.
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -39,7 +42,7 @@ def load(path: Path) -> dict[str, np.ndarray]:
       ValueError: the file is of another kind, is cut off, or holds something other than tensors by name.
     """
     try:
-        with path.open("rb") as file:
+        with counted_files.reader(path) as file:
             state = _read(file)
     except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, MemoryError, OverflowError) as error:
         raise ValueError(f"it is no state dict in torch's format before 1.6 ({error})") from error
@@ -62,7 +65,7 @@ class _Unpickler(pickle.Unpickler):
         return pid
 
 
-def _read(file: BinaryIO) -> dict[str, np.ndarray]:
+def _read(file: io.BufferedReader) -> dict[str, np.ndarray]:
     if file.read(2) == b"PK":
         raise ValueError("torch's newer format is not read: save it with _use_new_zipfile_serialization=False")
     file.seek(0)
@@ -77,8 +80,8 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
     stored = {}
     for key in _Unpickler(file).load():  # in the order of the data that follows
         count = int.from_bytes(file.read(8), "little")
-        stored[key] = np.fromfile(file, types[key], count)
-        if len(stored[key]) < count:
+        stored[key] = np.empty(count, types[key])
+        if file.readinto(stored[key].view(np.uint8).data) < stored[key].nbytes:
             raise EOFError("it is cut off")
     return {name: _array(stored[tensor.storage[2]], tensor) for name, tensor in state.items()}
 

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from trainer.base import counted_files
 from trainer.base.errors import UsageError
 from trainer.data.text_files import is_number, quoted
 
@@ -127,7 +128,7 @@ def _check(file: Path, word: str, values: Sequence[float], mixed: bool, width: i
 
 
 def _opened(file: Path) -> BinaryIO:
-    stream = file.open("rb")
+    stream = counted_files.reader(file)
     if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
         stream.seek(0)
     return stream

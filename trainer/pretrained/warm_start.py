@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from trainer.base import private_keras
 from trainer.base.errors import UsageError
+from trainer.base.liveness import progressed
 from trainer.base.variable_paths import by_path
 from trainer.data.reading import essence
 from trainer.data.source import Field
@@ -105,6 +106,7 @@ class WarmStart:
                 )
         for name, value in taken.items():
             own[name].assign(value)
+            progressed()
         return f"{len(taken)} of {len(own)} weights taken from {self._path}"
 
     def _match(
@@ -228,8 +230,14 @@ def _of_run(path: Path, model: str) -> dict[str, np.ndarray]:
 
 def _datasets(path: Path) -> dict[str, np.ndarray]:
     found = {}
+
+    def read(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()]
+            progressed()
+
     with h5py.File(path) as file:
-        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+        file.visititems(read)
     return found
 
 
@@ -247,6 +255,7 @@ def _as_in_a_file(model: keras.Model) -> dict[str, keras.Variable]:
     try:
         for i, variable in enumerate(model.variables):
             variable.assign(np.full(variable.shape, i, before[i].dtype))
+            progressed()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "numbers.weights.h5"
             model.save_weights(path)
@@ -258,6 +267,7 @@ def _as_in_a_file(model: keras.Model) -> dict[str, keras.Variable]:
     finally:
         for variable, value in zip(model.variables, before, strict=True):
             variable.assign(value)
+            progressed()
 
 
 def _some(names: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.base.errors import EnvironmentTrouble, TrainingError, UsageError, of_environment
+from trainer.base.liveness import progressed
 
 _FORMAT = 1
 _LONGEST_PAUSE = 8.0  # seconds between two tries to write
@@ -207,7 +208,7 @@ class Checkpoints:
                 prefix=str(temporary / "state"),
                 tensor_names=list(values),
                 shape_and_slices=[""] * len(values),
-                tensors=[tf.convert_to_tensor(value) for value in values.values()],
+                tensors=[_tensor(value) for value in values.values()],
             )
         files = {path.name: {"bytes": path.stat().st_size, "crc32": _crc32(path)} for path in temporary.iterdir()}
         manifest = {"format": _FORMAT, "step": step, "attempt": self._attempt, "files": files, "notes": notes}
@@ -257,8 +258,16 @@ def _read(step: int, path: Path) -> SavedState:
         if _crc32(file) != expected["crc32"]:
             raise ValueError(f"{name} has the wrong checksum")
     reader = tf.train.load_checkpoint(str(path / "state"))
-    values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    return SavedState(step, {name: np.asarray(value) for name, value in values.items()}, manifest["notes"])
+    values = {}
+    for name in reader.get_variable_to_shape_map():
+        values[name] = np.asarray(reader.get_tensor(name))
+        progressed()
+    return SavedState(step, values, manifest["notes"])
+
+
+def _tensor(value: np.ndarray) -> tf.Tensor:
+    progressed()
+    return tf.convert_to_tensor(value)
 
 
 def _free(directory: Path) -> str:
@@ -273,6 +282,7 @@ def _crc32(path: Path) -> int:
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             checksum = zlib.crc32(chunk, checksum)
+            progressed()
     return checksum
 
 
@@ -280,6 +290,7 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+        progressed()
     finally:
         os.close(descriptor)
 

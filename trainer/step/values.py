@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from trainer.base.liveness import progressed
 from trainer.step.step_state import StepState
 from trainer.step.variable_names import named_variables
 
@@ -13,8 +14,12 @@ EVALUATED = ("models/", "variables/", "average/")
 
 def read_values(state: StepState, prefixes: tuple[str, ...] = ("",)) -> dict[str, np.ndarray]:
     """Returns the values by name, of all variables whose names begin with one of the prefixes."""
-    named = named_variables(state)
-    return {name: variable.read_value().numpy() for name, variable in named.items() if name.startswith(prefixes)}
+    values = {}
+    for name, variable in named_variables(state).items():
+        if name.startswith(prefixes):
+            values[name] = variable.read_value().numpy()
+            progressed()
+    return values
 
 
 def assign_values(state: StepState, values: Mapping[str, np.ndarray]) -> None:
@@ -22,3 +27,4 @@ def assign_values(state: StepState, values: Mapping[str, np.ndarray]) -> None:
     named = named_variables(state)
     for name, value in values.items():
         named[name].assign(value)
+        progressed()

@@ -15,7 +15,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from trainer.base import counted_files
 from trainer.base.errors import UsageError
+from trainer.base.liveness import progressed
 from trainer.data.reading import essence, unreadable
 from trainer.data.source import Field, Source, Splits
 
@@ -141,6 +143,7 @@ def resident(source: Source, name: str) -> Source:
         indices = tf.range(first, min(first + 1024, len(source)), dtype=tf.int64)
         try:
             parts.append(read(indices))
+            progressed()
         except tf.errors.OpError as error:
             raise UsageError(unreadable(source, indices, name) or f"{name}: {essence(error)}") from error
     return Arrays({key: np.concatenate([part[key].numpy() for part in parts]) for key in source.fields}, name=name)
@@ -198,7 +201,7 @@ def npz(path: str, x: str = "x", y: str = "y", check_finite: bool = False) -> Sp
 def load_npz(path: str) -> dict[str, np.ndarray]:
     """Returns all arrays of an .npz file. Raises UsageError if it cannot be read."""
     try:
-        with open(Path(path).expanduser(), "rb") as stream:
+        with counted_files.reader(Path(path).expanduser()) as stream:
             if not stream.read(6).startswith((b"PK", b"\x93NUMPY")):
                 raise UsageError(f"cannot read {path} as an .npz file, it may be damaged: it does not begin like one")
             stream.seek(0)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import keras
 
+from trainer.base import counted_files
 from trainer.base.errors import UsageError
 
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -83,7 +84,7 @@ def _fetch(url: str, sha256: str, path: Path) -> None:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
+    with counted_files.reader(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

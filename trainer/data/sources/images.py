@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.base.errors import TrainingError, UsageError
+from trainer.base.liveness import progressed
 from trainer.data import class_folders, image_decoding
 from trainer.data.class_folders import ClassFolders
 from trainer.data.reading import essence
@@ -216,6 +217,7 @@ def _opened(files: Files, labels: np.ndarray, broken: str, name: str) -> tuple[S
     images = np.empty((len(files) if resident else 0, *files.fields["x"].shape), np.uint8)
     bad = []
     for i, image in enumerate(_decoded(files)):
+        progressed()
         if isinstance(image, str):
             if broken == "refuse":
                 raise UsageError(f"{files.paths[i]}: {image}; replace or remove it, or set folders.broken = 'skip'")

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.base.errors import UsageError
+from trainer.base.liveness import progressed
 from trainer.data.source import Field, Source, Splits
 from trainer.data.sources import tfrecord
 from trainer.data.sources.arrays import resident
@@ -146,8 +147,11 @@ def texts(
                 there = ", ".join(builder.info.features)
                 raise UsageError(f"texts: {name} has no feature '{feature}'; it has: {there}")
         _instructions(builder, wanted)
-        examples = list(builder.as_dataset(split=wanted, shuffle_files=False).as_numpy_iterator())
-        found[split] = ([each[text].decode() for each in examples], [int(each[label]) for each in examples])
+        said, labels = found[split] = list[str](), list[int]()
+        for each in builder.as_dataset(split=wanted, shuffle_files=False).as_numpy_iterator():
+            said.append(each[text].decode())
+            labels.append(int(each[label]))
+            progressed()
     return found
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.base.errors import TrainingError, UsageError
+from trainer.base.liveness import progressed
 from trainer.data import image_decoding
 from trainer.data.reading import essence
 from trainer.data.source import Field, Source, Splits
@@ -93,6 +94,7 @@ class Examples:
         for first in self._files.firsts:
             try:
                 self.read(tf.constant([first]))
+                progressed()
             except TrainingError as error:
                 raise UsageError(error.message) from error
 
@@ -284,4 +286,5 @@ def _offsets(data: mmap.mmap, path: str) -> np.ndarray:
             )
         found.append(offset)
         offset = end
+        progressed()
     return np.array(found, np.int64)
