@@ -6,6 +6,9 @@ import gc
 import os
 import subprocess
 import sys
+import threading
+import time
+import types
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,47 @@ def progress():
         return liveness.count() - before
 
     return progress
+
+
+@pytest.fixture
+def converted(monkeypatch):
+    """The arrays that trainer.base.unlocked has made tensors and bytes of, in their order."""
+    from trainer.base import unlocked
+
+    def watch(function, arrays):
+        return lambda array: arrays.append(array) or function(array)
+
+    converted = types.SimpleNamespace(to_tensors=[], to_bytes=[])
+    monkeypatch.setattr(unlocked, "tensor", watch(unlocked.tensor, converted.to_tensors))
+    monkeypatch.setattr(unlocked, "content", watch(unlocked.content, converted.to_bytes))
+    return converted
+
+
+@pytest.fixture
+def longest_wait():
+    """Calls a function; returns how long another thread had to wait at most, as a share of the time it took."""
+
+    def longest_wait(function, *arguments):
+        waits, done = [], threading.Event()
+
+        def tick():
+            last = time.monotonic()
+            while not done.wait(0.002):
+                waits.append(time.monotonic() - last)
+                last += waits[-1]
+            waits.append(time.monotonic() - last)
+
+        thread, started = threading.Thread(target=tick), time.monotonic()
+        thread.start()
+        try:
+            function(*arguments)
+        finally:
+            took = time.monotonic() - started
+            done.set()
+            thread.join()
+        return max(waits) / took
+
+    return longest_wait
 
 
 @pytest.fixture(scope="session")

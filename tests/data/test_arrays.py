@@ -193,3 +193,9 @@ def test_what_is_read_counts_as_progress(tmp_path, progress):
     np.savez(tmp_path / "data.npz", x_train=np.zeros((3, 1 << 20), np.uint8), y_train=np.arange(3))
     assert progress(arrays.npz, str(tmp_path / "data.npz")) >= 3
     assert progress(arrays.resident, Arrays({"x": np.zeros(3000)}), "zeros") == 3
+
+
+def test_arrays_become_tensors_without_the_lock(converted):
+    data = {"x": np.arange(4.0), "y": np.arange(4)}
+    Arrays(data)
+    assert [id(array) for array in converted.to_tensors] == [id(array) for array in data.values()]

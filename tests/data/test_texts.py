@@ -216,3 +216,10 @@ def test_encoding_counts_as_progress_and_is_the_same_in_parts(progress, encoder)
     assert fitted >= 3 or isinstance(made, text.Subwords)  # which is trained in one call
     assert progress(made.transform, said) == 3
     np.testing.assert_array_equal(made.transform(said)[-3:], made.transform(said[-3:]))
+
+
+def test_a_long_text_is_taken_in_parts(progress, converted):
+    said, found = "abc\N{SNOWMAN}ab" * 400_000, []  # 2.4 million characters
+    assert progress(lambda: found.append(text.characters(lambda: said, "abc", length=6, test=0.0))) == 3
+    assert (read(found[0].train)["x"] == [1, 2, 3, 0, 1, 2]).all() and len(found[0].train) == 399_999
+    assert len(converted.to_tensors) == 1

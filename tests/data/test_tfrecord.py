@@ -1,5 +1,9 @@
 """TFRecord files: any record can be read, in any order; a file that is cut off or damaged is refused with the position."""
 
+import gc
+import glob
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -238,3 +242,36 @@ def test_scanning_and_reading_count_as_progress(files, tmp_path, monkeypatch, pr
     assert scanned >= 3
     assert progress(tfrecord.Examples, files, FEATURES) == scanned + 3  # the first record of each file
     assert progress(tfrecord.splits, FEATURES, str(tmp_path / "digits-*")) == scanned + 3 + 1  # all, in one batch
+
+
+def test_a_file_that_gets_shorter_or_cannot_be_read_any_more_is_named(files, monkeypatch):
+    source = tfrecord.Examples(files, FEATURES)
+    os.truncate(files[2], os.stat(files[2]).st_size // 2)
+    with pytest.raises(TrainingError, match=r"digits-00002.*: record 2, at byte [\d,]+, is damaged"):
+        source.read(tf.constant([9]))
+
+    def fail(*arguments):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", fail)
+    with pytest.raises(
+        TrainingError, match=r"digits-00000.*: record 1, at byte \d+, cannot be read: Input/output error"
+    ):
+        source.read(tf.constant([1]))
+
+
+def test_files_are_closed_with_their_source(files):
+    open_files = lambda: [link for link in map(os.path.realpath, glob.glob("/proc/self/fd/*")) if link in files]
+    source = tfrecord.Examples(files, FEATURES)
+    assert sorted(open_files()) == files
+    del source
+    gc.collect()
+    assert open_files() == []
+
+
+def test_records_may_be_smaller_or_larger_than_what_is_scanned_at_once(tmp_path):
+    random = np.random.default_rng(0)
+    records = [random.bytes(size) for size in (*[5] * 1000, 4084, 4080, 4096, 100_000, *range(1, 200), 1 << 20, 0)]
+    read = tfrecord.Files([save(tmp_path / "r", *records)])
+    assert len(read) == len(records)
+    assert read.read(tf.range(len(records), dtype=tf.int64)).numpy().tolist() == records

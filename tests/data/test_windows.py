@@ -69,3 +69,8 @@ def test_gaps_are_named():
     series[7, 1] = np.nan
     with pytest.raises(UsageError, match="no number at time 7, feature 1, and 1 gaps in all"):
         windows.splits(lambda: series, past=3)
+
+
+def test_a_series_becomes_a_tensor_without_the_lock(converted):
+    windows.Windows(np.arange(12.0).reshape(6, 2), target=0, past=2, ahead=1)
+    assert [(array.dtype, array.shape) for array in converted.to_tensors] == [(np.float32, (6, 2))]

@@ -74,6 +74,20 @@ def test_actions_get_back_what_they_remembered(new):
     assert counter.count == 7
 
 
+def test_actions_may_write_to_what_they_get_back(new):
+    class Counts(Counter):
+        def restore(self, state):
+            self.count = state["count"]
+            self.count += 1
+
+    loop, _ = new()
+    saved = TrainState(loop.state, [Counts(np.arange(3))]).read()
+    saved["actions/Counts/count"].flags.writeable = False  # as those of a checkpoint
+    counts = Counts()
+    TrainState(loop.state, [counts]).assign(saved)
+    assert counts.count.tolist() == [1, 2, 3] and saved["actions/Counts/count"].tolist() == [0, 1, 2]
+
+
 def test_actions_and_metrics_may_come_and_go(new):
     saved = TrainState(new()[0].state, [Counter(7)]).read()
     loop, _ = new(metrics=[lambda: keras.metrics.SparseTopKCategoricalAccuracy(k=3, name="top3")])
@@ -139,9 +153,11 @@ def test_two_actions_of_one_name_are_refused_if_they_remember_anything(new):
         TrainState(loop.state, [Counter(), Counter()])
 
 
-def test_every_value_counts_as_progress(new, progress):
+def test_every_value_counts_as_progress(new, progress, converted):
     loop, _ = new()
     state = TrainState(loop.state)
     values = state.read()
-    assert progress(state.read) == progress(state.assign, values) == len(values)
+    converted.to_tensors.clear()
+    assert progress(state.read) == progress(state.assign, values) == len(values) == len(converted.to_tensors)
     assert progress(state.require_equal, Ranks(tf.distribute.get_strategy())) == 2 * len(values)
+    assert len(converted.to_bytes) == len(values)

@@ -110,12 +110,14 @@ def test_refusals(tmp_path):
         stored(splits(), tmp_path, network)
 
 
-def test_weights_batches_and_chunks_count_as_progress(tmp_path, progress):
+def test_weights_batches_and_chunks_count_as_progress(tmp_path, progress, converted):
     def deep():
         return keras.Sequential([keras.Input((6,)), *(keras.layers.Dense(1) for _ in range(20))])
 
     found = []
     assert progress(lambda: found.append(stored_features.stored(splits(), tmp_path, deep, batch_size=1))) >= 130
     assert progress(found[0].keep) >= 2  # a file for each of two splits
+    converted.to_bytes.clear()
     # Of each split 40 weights; but no batch, as nothing is computed.
     assert 80 < progress(stored_features.stored, splits(), tmp_path, deep) < 130
+    assert len(converted.to_bytes) == 2 * (40 + 1 + 2)  # and what it makes of two examples, and two fields

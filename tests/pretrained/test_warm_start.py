@@ -247,11 +247,13 @@ def test_copies_of_a_network_keep_their_own_weights(tmp_path):
     assert [float(w.ravel()[0]) for w in model.get_weights()] == [1, 1, 2, 2]
 
 
-def test_every_weight_counts_as_progress(tmp_path, progress):
+def test_every_weight_counts_as_progress(tmp_path, progress, converted):
     model, taken = network(seed=1), 8
     model.save(tmp_path / "model.keras")
     assert progress(start, tmp_path / "model.keras", network(seed=2)) == taken
     model.save_weights(tmp_path / "model.weights.h5")
     # This file is read; and names are found by numbers, to which all are set, which are written, read, and set back.
     expected = taken + taken + 2 * len(model.variables) + taken
+    converted.to_tensors.clear()
     assert progress(start, tmp_path / "model.weights.h5", network(seed=2)) == expected
+    assert len(converted.to_tensors) == 2 * len(model.variables) + taken

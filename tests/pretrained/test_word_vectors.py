@@ -26,7 +26,7 @@ def parts(words=6):
     return Parts([], {"model": model})
 
 
-def test_words_of_the_file_have_its_vectors_and_others_keep_theirs(file):
+def test_words_of_the_file_have_its_vectors_and_others_keep_theirs(file, converted):
     made = parts()
     table = made.models["model"].layers[0].embeddings
     before = np.array(table)
@@ -34,6 +34,7 @@ def test_words_of_the_file_have_its_vectors_and_others_keep_theirs(file):
     assert said == f"2 of 5 words have a vector in {file}"
     np.testing.assert_array_equal(np.asarray(table)[[2, 3]], [[4, 5, 6], [1, 2, 3]])
     np.testing.assert_array_equal(np.asarray(table)[[0, 1, 4, 5]], before[[0, 1, 4, 5]])
+    assert len(converted.to_tensors) == 1  # the table, which may be large
 
 
 def test_what_does_not_fit_is_refused(file):

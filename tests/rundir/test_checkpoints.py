@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -303,3 +304,62 @@ def test_every_value_and_every_chunk_counts_as_progress(new, progress, what):
     checkpoints = new()
     assert progress(save) >= 45  # and three files and two folders that are put on the disk
     assert progress(new(2).restore, True) >= 41
+
+
+def test_other_threads_run_while_large_values_are_saved_and_restored(new, longest_wait):
+    """The best of three, since a busy machine lets threads wait, too. With the lock: over a tenth, and two fifths."""
+    large, checkpoints, restored = np.arange(32 << 20), new(keep=1), []  # 256 MiB
+    steps = iter(range(3))
+
+    def save():
+        checkpoints.save(next(steps), {"large": large}, {})
+        checkpoints.wait()
+
+    assert any(longest_wait(save) < 0.1 for _ in range(3))
+    assert any(longest_wait(lambda: restored.append(new(2).restore(False))) < 0.25 for _ in range(3))
+    assert (restored[0].values["large"] == large).all()
+
+
+def test_what_is_more_than_is_written_at_once_goes_to_several_files(saved, new, monkeypatch):
+    monkeypatch.setattr("trainer.rundir.checkpoints._AT_ONCE", 10)
+    checkpoints = new()
+    checkpoints.save(40, values(40), {})
+    checkpoints.wait()
+    assert len(list((saved / "step_00000040").glob("state.data-*"))) == 5  # some values are larger
+    reader = tf.train.load_checkpoint(str(saved / "step_00000040" / "state"))
+    restored = new(2).restore(set_bad_aside=True).values
+    assert restored.keys() == values(40).keys()
+    for name, value in values(40).items():
+        assert restored[name].tobytes() == np.asarray(reader.get_tensor(name)).tobytes() == value.tobytes(), name
+
+
+def test_the_files_are_those_of_one_operation_of_tensorflow(saved, tmp_path):
+    """As they were before values were written in groups."""
+    names = list(values(30))
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "plain" / "state"),
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=[tf.convert_to_tensor(value) for value in values(30).values()],
+    )
+    for plain in (tmp_path / "plain").iterdir():
+        assert (saved / "step_00000030" / plain.name).read_bytes() == plain.read_bytes()
+
+
+def test_memory_is_given_back_while_values_are_written(new):
+    checkpoints, kept = new(), []
+    value = np.arange(10)
+    gone = weakref.ref(value)
+    checkpoints.save(10, {"value": value}, {}, lambda: kept.append(gone()))
+    del value
+    checkpoints.wait()
+    assert kept == [None]
+
+
+def test_what_is_restored_is_not_copied_but_texts(new):
+    checkpoints = new()
+    checkpoints.save(10, {"numbers": np.arange(3), "text": np.array("said")}, {})
+    checkpoints.wait()
+    restored = new(2).restore(set_bad_aside=True).values
+    assert not restored["numbers"].flags.owndata and restored["numbers"].tolist() == [0, 1, 2]
+    assert restored["text"] == np.array(b"said") and restored["text"].dtype == "S4"

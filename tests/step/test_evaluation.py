@@ -52,13 +52,15 @@ def evaluator(new_step, digits):
     return evaluator_of(loop, data, batch_size=32), loop, data
 
 
-def test_the_average_stands_in_for_the_weights(evaluator):
+def test_the_average_stands_in_for_the_weights(evaluator, converted):
     evaluator, loop, data = evaluator
     weights = examples.weights(loop)
     logits = loop.state.task.model(data["x"]).numpy()
+    converted.to_tensors.clear()
     with loop.state.average.in_place():
         averaged = loop.state.task.model(data["x"]).numpy()
     assert (logits != averaged).any()
+    assert len(converted.to_tensors) == 2 * len(weights)  # there and back
     assert evaluator.evaluate("test") == pytest.approx(expected(averaged, data["y"]), rel=1e-5)
     source = Arrays(data)
     np.testing.assert_allclose(evaluator.predict(source)["output"], averaged, rtol=1e-4, atol=1e-6)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from trainer.actions.action import Action
+from trainer.base import unlocked
 from trainer.base.errors import TrainingError, UsageError
 from trainer.base.liveness import progressed
 from trainer.distributed.ranks import Ranks
@@ -62,11 +63,12 @@ class TrainState:
                 )
         for name, variable in variables.items():
             if name in values:
-                variable.assign(values[name])
+                variable.assign(unlocked.tensor(values[name]))
                 progressed()
         for action_name, action in self._actions.items():
             prefix = f"actions/{action_name}/"
-            kept = {name.removeprefix(prefix): v for name, v in values.items() if name.startswith(prefix)}
+            # Copies, since those of a checkpoint cannot be written to, and an action may count in them.
+            kept = {name.removeprefix(prefix): np.array(v) for name, v in values.items() if name.startswith(prefix)}
             if kept:
                 action.restore(kept)
 
@@ -100,4 +102,4 @@ class TrainState:
 
 def _checksum(value: np.ndarray) -> int:
     progressed()
-    return zlib.crc32(np.ascontiguousarray(value).tobytes())
+    return zlib.crc32(unlocked.content(value))

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.base import counted_files
+from trainer.base import counted_files, unlocked
 from trainer.base.errors import UsageError
 from trainer.base.liveness import progressed
 from trainer.data.source import Field, Source, Splits
@@ -102,16 +102,16 @@ def _key(network: keras.Model, source: Source, field: str) -> str:
     built = re.sub(r'_[0-9]+"', '"', json.dumps(_seedless(json.loads(network.to_json()))))
     known = hashlib.sha256(repr((built, field, len(source), sorted(source.fields.items()))).encode())
     for weight in network.weights:
-        known.update(keras.ops.convert_to_numpy(weight).tobytes())
+        known.update(unlocked.content(keras.ops.convert_to_numpy(weight)))
         progressed()
     # The code of a subclassed model or a SavedModel is in no configuration, so the outputs of two examples are hashed.
     first = source.read(tf.range(min(len(source), 2), dtype=tf.int64))[field]
-    known.update(keras.ops.convert_to_numpy(network(first, training=False)).tobytes())
+    known.update(unlocked.content(keras.ops.convert_to_numpy(network(first, training=False))))
     count = len(source) if size_of(source) <= RESIDENT_BYTES else min(_SAMPLES, len(source))
     samples = np.unique(np.linspace(0, len(source) - 1, count).astype(np.int64))
     for batch in _batches(source.read, samples, _SAMPLES):
         for _, values in sorted(batch.items()):
-            known.update(values.numpy().tobytes())
+            known.update(unlocked.content(values.numpy()))
     return known.hexdigest()[:16]
 
 

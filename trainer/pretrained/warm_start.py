@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.base import private_keras
+from trainer.base import private_keras, unlocked
 from trainer.base.errors import UsageError
 from trainer.base.liveness import progressed
 from trainer.base.variable_paths import by_path
@@ -105,7 +105,7 @@ class WarmStart:
                     f"{list(own[name].shape)} in the model: leave it out with WarmStart.pattern, or correct the model"
                 )
         for name, value in taken.items():
-            own[name].assign(value)
+            own[name].assign(unlocked.tensor(value))
             progressed()
         return f"{len(taken)} of {len(own)} weights taken from {self._path}"
 
@@ -254,7 +254,7 @@ def _as_in_a_file(model: keras.Model) -> dict[str, keras.Variable]:
     before = [np.asarray(variable) for variable in model.variables]
     try:
         for i, variable in enumerate(model.variables):
-            variable.assign(np.full(variable.shape, i, before[i].dtype))
+            variable.assign(unlocked.tensor(np.full(variable.shape, i, before[i].dtype)))
             progressed()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "numbers.weights.h5"
@@ -266,7 +266,7 @@ def _as_in_a_file(model: keras.Model) -> dict[str, keras.Variable]:
             }
     finally:
         for variable, value in zip(model.variables, before, strict=True):
-            variable.assign(value)
+            variable.assign(unlocked.tensor(value))
             progressed()
 
 

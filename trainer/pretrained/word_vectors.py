@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import keras
 
-from trainer.base import private_keras
+from trainer.base import private_keras, unlocked
 from trainer.base.errors import UsageError
 from trainer.data.source import Field
 from trainer.pretrained import vector_files
@@ -41,7 +41,7 @@ class WordVectors:
         found, known = vector_files.load(self._path, words, table.shape[1])
         values = keras.ops.convert_to_numpy(table).copy()
         values[: len(words)][known] = found[known]
-        table.assign(values)
+        table.assign(unlocked.tensor(values))
         return f"{known.sum():,} of {len(words):,} words have a vector in {self._path}"
 
 

@@ -7,13 +7,14 @@ What a checkpoint holds is decided in modes/state.py, when one is made in action
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,16 +22,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from trainer.base import unlocked
 from trainer.base.errors import EnvironmentTrouble, TrainingError, UsageError, of_environment
 from trainer.base.liveness import progressed
 
 _FORMAT = 1
 _LONGEST_PAUSE = 8.0  # seconds between two tries to write
 _NAME = re.compile(r"step_(\d{8,})$")
+# Values are written and read in groups of at most this many bytes, or of one value: then memory need not hold all of
+# them a second time, and the work can be seen to go on.
+_AT_ONCE = 256 << 20
 
 
 class SavedState(NamedTuple):
-    """A checkpoint that was read: its step, its values by name, and the notes in its manifest."""
+    """A checkpoint that was read: its step, its values by name, not to be written to, and the notes in its manifest."""
 
     step: int
     values: dict[str, np.ndarray]
@@ -203,14 +208,8 @@ class Checkpoints:
         temporary = self._directory / f".{final.name}.attempt_{self._attempt}"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        with tf.device("CPU:0"):
-            tf.raw_ops.SaveV2(
-                prefix=str(temporary / "state"),
-                tensor_names=list(values),
-                shape_and_slices=[""] * len(values),
-                tensors=[_tensor(value) for value in values.values()],
-            )
-        files = {path.name: {"bytes": path.stat().st_size, "crc32": _crc32(path)} for path in temporary.iterdir()}
+        _write_values(temporary / "state", values)
+        files = {path.name: {"bytes": path.stat().st_size, "crc32": _crc32(path)} for path in temporary.glob("state.*")}
         manifest = {"format": _FORMAT, "step": step, "attempt": self._attempt, "files": files, "notes": notes}
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
         # Durable before it is visible: the data, then the folder's own entries, then the name, then the parent's.
@@ -257,17 +256,55 @@ def _read(step: int, path: Path) -> SavedState:
             raise ValueError(f"{name} has {file.stat().st_size:,} of {expected['bytes']:,} bytes")
         if _crc32(file) != expected["crc32"]:
             raise ValueError(f"{name} has the wrong checksum")
-    reader = tf.train.load_checkpoint(str(path / "state"))
+    return SavedState(step, _read_values(path / "state"), manifest["notes"])
+
+
+def _write_values(prefix: Path, values: Mapping[str, np.ndarray]) -> None:
+    """Writes values in TensorFlow's format, a data file for each group."""
+    parts = list[str]()
+    with tf.device("CPU:0"):
+        for names in _groups({name: value.nbytes for name, value in values.items()}):
+            parts.append(str(prefix.with_name("parts") / str(len(parts))))
+            tf.raw_ops.SaveV2(
+                prefix=parts[-1],
+                tensor_names=names,
+                shape_and_slices=[""] * len(names),
+                tensors=[unlocked.tensor(values[name]) for name in names],
+            )
+            progressed(len(names))
+        tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=str(prefix), delete_old_dirs=True)
+
+
+def _read_values(prefix: Path) -> dict[str, np.ndarray]:
+    # The reader's own get_tensor holds Python's global lock while it reads.
+    reader = tf.train.load_checkpoint(str(prefix))
+    dtypes, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
     values = {}
-    for name in reader.get_variable_to_shape_map():
-        values[name] = np.asarray(reader.get_tensor(name))
-        progressed()
-    return SavedState(step, values, manifest["notes"])
+    with tf.device("CPU:0"):
+        for names in _groups({name: math.prod(shape) * dtypes[name].size for name, shape in shapes.items()}):
+            tensors = tf.raw_ops.RestoreV2(
+                prefix=str(prefix),
+                tensor_names=names,
+                shape_and_slices=[""] * len(names),
+                dtypes=[dtypes[name] for name in names],
+            )
+            for name, tensor in zip(names, tensors, strict=True):
+                # NumPy looks at the tensor's own memory; texts have none that it could look at.
+                values[name] = np.asarray(tensor.numpy() if tensor.dtype == tf.string else tensor)
+                progressed()
+    return values
 
 
-def _tensor(value: np.ndarray) -> tf.Tensor:
-    progressed()
-    return tf.convert_to_tensor(value)
+def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """The names in groups, in their order; sizes: bytes by name."""
+    group, total = list[str](), 0
+    for name, size in sizes.items():
+        if group and total + size > _AT_ONCE:
+            yield group
+            group, total = [], 0
+        group.append(name)
+        total += size
+    yield group
 
 
 def _free(directory: Path) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from trainer.base import unlocked
 from trainer.base.variable_paths import by_path
 from trainer.step.variables import replicated
 from trainer.tasks.protocol import Parts
@@ -53,12 +54,12 @@ class Average:
         """Within this context the models hold the averages instead of their weights."""
         kept = {path: weight.value.numpy() for path, weight in self._weights.items()}
         for path, weight in self._weights.items():
-            weight.value.assign(self._averages[path].numpy())
+            weight.value.assign(unlocked.tensor(self._averages[path].numpy()))
         try:
             yield
         finally:
             for path, weight in self._weights.items():
-                weight.value.assign(kept[path])
+                weight.value.assign(unlocked.tensor(kept[path]))
 
     def variables(self) -> dict[str, tf.Variable]:
         """The averages by name, for checkpoints."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from trainer.base import unlocked
 from trainer.base.liveness import progressed
 from trainer.step.step_state import StepState
 from trainer.step.variable_names import named_variables
@@ -26,5 +27,5 @@ def assign_values(state: StepState, values: Mapping[str, np.ndarray]) -> None:
     """Sets what `read_values` returned."""
     named = named_variables(state)
     for name, value in values.items():
-        named[name].assign(value)
+        named[name].assign(unlocked.tensor(value))
         progressed()

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from trainer.base import counted_files
+from trainer.base import counted_files, unlocked
 from trainer.base.errors import UsageError
 from trainer.base.liveness import progressed
 from trainer.data.reading import essence, unreadable
@@ -62,8 +62,7 @@ class Arrays:
             self._require_finite(name)
         self.fields = {key: _field(array) for key, array in self._arrays.items()}
         # Made once, on the host: a graph that captures a NumPy array copies it.
-        with tf.device("CPU:0"):
-            self._tensors = {key: tf.convert_to_tensor(array) for key, array in self._arrays.items()}
+        self._tensors = {key: unlocked.tensor(array) for key, array in self._arrays.items()}
 
     def _require_finite(self, name: str) -> None:
         for key, array in self._arrays.items():

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from trainer.base import unlocked
 from trainer.base.errors import UsageError
+from trainer.base.liveness import progressed
 from trainer.data import class_folders, text_files
 from trainer.data.class_folders import ClassFolders
 from trainer.data.encoders import Bag, Encoder, HashedBag, HashedWords, Subwords, Words
@@ -141,8 +143,7 @@ class Characters:
     def __init__(self, numbers: np.ndarray, length: int, vocabulary: tuple[str, ...]):
         self._length = length
         self.fields = {name: Field((length,), "int32", 0, len(vocabulary) - 1, vocabulary) for name in ("x", "y")}
-        with tf.device("CPU:0"):
-            self._numbers = tf.constant(numbers, tf.int32)
+        self._numbers = unlocked.tensor(numbers)
         self._windows = (len(numbers) - 1) // length
 
     def __len__(self) -> int:
@@ -173,7 +174,7 @@ def characters(text: Callable[[], str], alphabet: str, length: int, test: float 
     if not 0.0 <= test < 1.0:
         raise UsageError(f"characters.test = {test}: give the share that is held out, from 0 to less than 1")
     said = text()
-    codes = np.frombuffer(said.encode("utf-32-le"), np.uint32)
+    codes = _codes(said)
     number = np.zeros(max(int(codes.max(initial=0)), *map(ord, alphabet)) + 1, np.int32)
     for i, character in enumerate(alphabet, 1):
         number[ord(character)] = i
@@ -187,3 +188,12 @@ def characters(text: Callable[[], str], alphabet: str, length: int, test: float 
             )
     vocabulary = ("\N{REPLACEMENT CHARACTER}", *alphabet)
     return Splits.of({split: Characters(numbers, length, vocabulary) for split, numbers in parts.items()})
+
+
+def _codes(text: str, part: int = 1 << 20) -> np.ndarray:
+    """The number of each character, uint32 [n]; part by part, as Python's global lock is held while it encodes one."""
+    codes = np.empty(len(text), np.uint32)
+    for first in range(0, len(text), part):
+        codes[first : first + part] = np.frombuffer(text[first : first + part].encode("utf-32-le"), np.uint32)
+        progressed()
+    return codes

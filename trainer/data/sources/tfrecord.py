@@ -6,8 +6,9 @@ when files are opened, bytes when they are read. Compressed files are not read.
 """
 
 import glob
-import mmap
+import os
 import struct
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from trainer.data.sources.arrays import DTYPES, resident
 from trainer.storage import atomic
 
 _LENGTH, _HEADER, _FOOTER = 8, 12, 4
+# A file is scanned through a window of this many bytes: many records if they are small, one length if they are not.
+_WINDOW = 4096
 _IMAGE = "image"
 
 
@@ -38,13 +41,16 @@ class Files:
     """
 
     def __init__(self, paths: Sequence[str]):
-        self._paths = list(paths)
-        self._maps = [_map(path) for path in paths]
-        offsets = [_offsets(data, path) for data, path in zip(self._maps, paths, strict=True)]
-        lengths = [len(each) for each in offsets]
-        self._file = np.repeat(np.arange(len(paths)), lengths)
-        self._offsets = np.concatenate(offsets)
-        self.firsts = np.cumsum([0, *lengths[:-1]])  # the first record of each file
+        self._paths, self._descriptors = list(paths), list[int]()
+        # Not when the process ends, where threads of tf.data may still read.
+        weakref.finalize(self, _close, self._descriptors).atexit = False
+        for path in paths:
+            self._descriptors.append(os.open(path, os.O_RDONLY))
+        found = [_scanned(descriptor, path) for descriptor, path in zip(self._descriptors, paths, strict=True)]
+        counts = [len(offsets) for offsets, _ in found]
+        self._file = np.repeat(np.arange(len(paths)), counts)
+        self._offsets, self._lengths = (np.concatenate(each) for each in zip(*found, strict=True))
+        self.firsts = np.cumsum([0, *counts[:-1]])  # the first record of each file
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -66,11 +72,14 @@ class Files:
         return np.array([self._record(index) for index in indices], object)
 
     def _record(self, index: int) -> bytes:
-        data, offset = self._maps[int(self._file[index])], int(self._offsets[index])
-        (length,) = struct.unpack_from("<Q", data, offset)
-        end = offset + _HEADER + length
-        record = data[offset + _HEADER : end]
-        if struct.unpack_from("<I", data, end) != (_checksum(record),):
+        # Not from mapped memory: Python's global lock would be held until it has come from the disk and is copied.
+        file, length = self._descriptors[self._file[index]], int(self._lengths[index])
+        begin = int(self._offsets[index]) + _HEADER
+        try:
+            record, checksum = os.pread(file, length, begin), os.pread(file, _FOOTER, begin + length)
+        except OSError as error:
+            raise TrainingError(f"{self.place(index)}, cannot be read: {error.strerror}") from error
+        if checksum != _checksum(record).to_bytes(_FOOTER, "little"):
             raise TrainingError(f"{self.place(index)}, is damaged: its checksum is wrong; copy the file again")
         return record
 
@@ -257,34 +266,39 @@ def _files(pattern: str) -> list[str]:
     return found
 
 
-def _map(path: str) -> mmap.mmap:
-    with open(path, "rb") as file:
-        try:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError:
-            raise UsageError(f"{path} is empty") from None
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
-def _offsets(data: mmap.mmap, path: str) -> np.ndarray:
-    found, offset = list[int](), 0
-    while offset < len(data):
-        if offset + _HEADER > len(data):
+def _scanned(descriptor: int, path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Where the records of a file begin, and their lengths without what the format adds: int64 [n] each."""
+    size, start, window = os.fstat(descriptor).st_size, 0, b""
+    offsets, lengths, offset = list[int](), list[int](), 0
+    if not size:
+        raise UsageError(f"{path} is empty")
+    while offset < size:
+        if offset + _HEADER > size:
             raise UsageError(
-                f"{path} is cut off at byte {offset:,}, within the head of record {len(found):,}: copy it again"
+                f"{path} is cut off at byte {offset:,}, within the head of record {len(offsets):,}: copy it again"
             )
-        length, checksum = struct.unpack_from("<QI", data, offset)
-        if checksum != _checksum(data[offset : offset + _LENGTH]):
+        if offset + _HEADER > start + len(window):
+            start, window = offset, os.pread(descriptor, _WINDOW, offset)
+            progressed()
+        at = offset - start
+        length, checksum = struct.unpack_from("<QI", window, at)
+        if checksum != _checksum(window[at : at + _LENGTH]):
             raise UsageError(
-                f"{path} is damaged, or no TFRecord file: the checksum of the length of record {len(found):,}, at byte "
-                f"{offset:,}, is another: copy it again"
+                f"{path} is damaged, or no TFRecord file: the checksum of the length of record {len(offsets):,}, at "
+                f"byte {offset:,}, is another: copy it again"
             )
         end = offset + _HEADER + length + _FOOTER
-        if end > len(data):
+        if end > size:
             raise UsageError(
-                f"{path} is cut off: record {len(found):,}, at byte {offset:,}, is to have {length:,} bytes, which is "
-                f"beyond the file's end at {len(data):,}: copy it again"
+                f"{path} is cut off: record {len(offsets):,}, at byte {offset:,}, is to have {length:,} bytes, which "
+                f"is beyond the file's end at {size:,}: copy it again"
             )
-        found.append(offset)
+        offsets.append(offset)
+        lengths.append(length)
         offset = end
-        progressed()
-    return np.array(found, np.int64)
+    return np.array(offsets, np.int64), np.array(lengths, np.int64)

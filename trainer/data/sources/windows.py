@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from trainer.base import unlocked
 from trainer.base.errors import UsageError
 from trainer.data.scale import moments
 from trainer.data.source import Field, Splits
@@ -29,8 +30,7 @@ class Windows:
         self._length = len(series) - past - ahead + 1
         self._past, self._ahead, self._target = past, ahead, target
         self.fields = {"x": Field((past, series.shape[1]), "float32"), "y": Field((), "float32")}
-        with tf.device("CPU:0"):
-            self._series = tf.constant(series, tf.float32)
+        self._series = unlocked.tensor(np.asarray(series, np.float32))
 
     def __len__(self) -> int:
         return self._length
