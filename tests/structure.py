@@ -60,8 +60,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "launch.child": ("launch.origin", "trainer.base", "trainer.lifecycle.stop_requests"),
     "launch.local": (
-        "launch.command", "launch.process", "trainer.lifecycle", "trainer.rundir", "trainer.observe.console",
-        "trainer.modes.invocation",
+        "launch.command", "launch.process", "trainer.base", "trainer.lifecycle", "trainer.distributed.lost_workers",
+        "trainer.rundir", "trainer.observe.console", "trainer.modes.invocation",
     ),
     "launch.replica_check": (
         "launch.command", "launch.prepare", "launch.process", "launch.child", "launch.origin", "trainer.base",

@@ -22,8 +22,8 @@ def test_without_it_there_is_no_cluster():
 def test_a_chief_is_the_first_worker():
     assert parse(TWO, {"type": "worker", "index": 1}) == TFConfig(("a:1", "b:2"), 1)
     with_chief = {"chief": ["c:3"], **TWO}
-    assert parse(with_chief, {"type": "chief", "index": 0}) == TFConfig(("c:3", "a:1", "b:2"), 0)
-    assert parse(with_chief, {"type": "worker", "index": 0}) == TFConfig(("c:3", "a:1", "b:2"), 1)
+    assert parse(with_chief, {"type": "chief", "index": 0}) == TFConfig(("c:3", "a:1", "b:2"), 0, 1)
+    assert parse(with_chief, {"type": "worker", "index": 0}) == TFConfig(("c:3", "a:1", "b:2"), 1, 1)
 
 
 @pytest.mark.parametrize(

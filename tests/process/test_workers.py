@@ -17,24 +17,35 @@ def config(addresses, index):
     return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
 
 
-def two(start, *arguments, more=((), ())):
-    """Starts two processes that train together, with more arguments of each."""
+@pytest.fixture
+def addresses():
+    """Two of this machine that nobody else uses."""
     ports = [socket.socket() for _ in range(2)]
     for port in ports:
         port.bind(("127.0.0.1", 0))
-    addresses = [f"127.0.0.1:{port.getsockname()[1]}" for port in ports]
+    found = [f"127.0.0.1:{port.getsockname()[1]}" for port in ports]
     for port in ports:
         port.close()
-    return [start(*arguments, *more[index], TF_CONFIG=config(addresses, index)) for index in range(2)]
+    return found
+
+
+@pytest.fixture
+def two(addresses):
+    """Starts two processes that train together, with more arguments of each."""
+
+    def start_two(*arguments, more=((), ())):
+        return [start(*arguments, *more[index], TF_CONFIG=config(addresses, index)) for index in range(2)]
+
+    return start_two
 
 
 @pytest.mark.parametrize("devices", [1, pytest.param(8, marks=pytest.mark.slow)])
-def test_two_processes_with_a_tf_config_train_as_one(start, convoy, tmp_path, devices):
+def test_two_processes_with_a_tf_config_train_as_one(two, convoy, tmp_path, devices):
     alone, run_dir = tmp_path / "alone", tmp_path / "run"
     shards = f"--gin_param=SHARDS = {2 * devices}"
     assert convoy(*user_code.SHORT, shards, f"--run_dir={alone}").code == 0
     flags = (*FLAGS, shards, f"--gin_param=strategies.multi_worker.virtual_cpus = {devices}")
-    for run in two(start, *flags, f"--run_dir={run_dir}"):
+    for run in two(*flags, f"--run_dir={run_dir}"):
         assert run.wait() == 0, run.output
     found, expected = reading.report(run_dir), reading.report(alone)
     assert (found["num_replicas"], found["attempts"]) == (2 * devices, 1)
@@ -60,12 +71,23 @@ DISAGREE = {
 
 
 @pytest.mark.parametrize("more, code, says", DISAGREE.values(), ids=DISAGREE)
-def test_workers_that_do_not_agree_are_told_so_all_of_them(start, tmp_path, more, code, says):
+def test_workers_that_do_not_agree_are_told_so_all_of_them(two, tmp_path, more, code, says):
     flags = [flag for flag in FLAGS if "digits.train.examples" not in flag or "of_its_own" not in str(more)]
-    for run in two(start, *flags, f"--run_dir={tmp_path / 'run'}", "--gin_param=STEPS_PER_LOOP = 1", more=more):
+    for run in two(*flags, f"--run_dir={tmp_path / 'run'}", "--gin_param=STEPS_PER_LOOP = 1", more=more):
         assert run.wait() == code, run.output
         assert len(run.err) == 1 and run.err[0].startswith(f"error: {says}"), run.output
     assert (tmp_path / "run").exists() == (code == 1)
+
+
+def test_a_lost_worker_is_named_by_the_others_in_one_line(two, tmp_path, addresses):
+    """Rank 0, which TensorFlow's coordination service goes with, so that nobody is left to tell of the loss."""
+    flags = (*user_code.LONG, "--gin_param=SHARDS = 2", "--strategy=multi_worker", f"--run_dir={tmp_path / 'run'}")
+    lost, left = two(*flags)
+    assert lost.wait_for("at step 10$"), lost.output
+    lost.kill()
+    assert left.wait() == 1, left.output
+    (line,) = left.err
+    assert line.startswith(f"error: worker 0 ({addresses[0]}) was lost, ") and "start all workers again" in line
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,11 @@ _EXAMPLE = '{"cluster": {"worker": ["host-a:2222", "host-b:2222"]}, "task": {"ty
 
 
 class TFConfig(NamedTuple):
-    """addresses: host:port of every worker, by rank.  rank: of this process."""
+    """addresses: host:port of every worker, by rank.  rank: of this process.  chiefs: how many there are, 0 or 1."""
 
     addresses: tuple[str, ...]
     rank: int
+    chiefs: int = 0
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> TFConfig | None:
@@ -54,7 +55,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> TFConfig | 
         raise _wrong("its task needs a 'type', 'worker' or 'chief', and an 'index', a number")
     if not 0 <= index < len(chiefs if kind == "chief" else workers):
         raise _wrong(f"its cluster has no {kind} {index}")
-    return TFConfig(addresses, index if kind == "chief" else index + len(chiefs))
+    return TFConfig(addresses, index if kind == "chief" else index + len(chiefs), len(chiefs))
 
 
 def _addresses(groups: Mapping[str, Any], kind: str) -> tuple[str, ...]:

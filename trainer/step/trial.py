@@ -1,6 +1,8 @@
 """Tries a step on one example, so that what cannot work is found before anything is written. Changes nothing."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -38,9 +40,10 @@ def try_step(train_step: TrainStep, source: Source) -> None:
     """
     trial, before = _Trial(train_step, source), train_step.state.layers.read_statistics()
     try:
-        trial.train(before)
-        trial.infer()
-        trial.judge()
+        with _eagerly():
+            trial.train(before)
+            trial.infer()
+            trial.judge()
     finally:
         train_step.state.layers.assign(before)
         _reset(train_step.state.metrics)
@@ -49,6 +52,18 @@ def try_step(train_step: TrainStep, source: Source) -> None:
     train_step.state.leave_out(trial.unreached)
     optimize = tf.function(lambda: train_step.strategy.run(lambda: _apply(train_step)), autograph=False)
     optimize.get_concrete_function()
+
+
+@contextlib.contextmanager
+def _eagerly() -> Iterator[None]:
+    """Hides TensorFlow's advice not to run a strategy eagerly, which a trial does on purpose."""
+    wanted = lambda record: "eagerly has significant overhead" not in record.getMessage()
+    logger: logging.Logger = tf.get_logger()
+    logger.addFilter(wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(wanted)
 
 
 class _Trial:
