@@ -30,7 +30,7 @@ def addresses():
 
 
 @pytest.fixture
-def two(addresses):
+def two(start, addresses):
     """Starts two processes that train together, with more arguments of each."""
 
     def start_two(*arguments, more=((), ())):

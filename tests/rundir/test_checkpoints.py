@@ -8,7 +8,6 @@ import pathlib
 import re
 import shutil
 import time
-import weakref
 
 import numpy as np
 import pytest
@@ -344,16 +343,6 @@ def test_the_files_are_those_of_one_operation_of_tensorflow(saved, tmp_path):
     )
     for plain in (tmp_path / "plain").iterdir():
         assert (saved / "step_00000030" / plain.name).read_bytes() == plain.read_bytes()
-
-
-def test_memory_is_given_back_while_values_are_written(new):
-    checkpoints, kept = new(), []
-    value = np.arange(10)
-    gone = weakref.ref(value)
-    checkpoints.save(10, {"value": value}, {}, lambda: kept.append(gone()))
-    del value
-    checkpoints.wait()
-    assert kept == [None]
 
 
 def test_what_is_restored_is_not_copied_but_texts(new):
