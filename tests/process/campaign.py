@@ -3,11 +3,12 @@
     python tests/process/campaign.py --kills=30 --seed=7
 
 runs it undisturbed too, and compares: weights, input digest, TensorBoard. With --workers it is one run on two Ray workers,
-which are killed in turn.
+which are killed, stopped (SIGSTOP) and made to hang in a step in turn.
 """
 
 import argparse
 import random
+import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -70,13 +71,20 @@ def run(command: Callable[[], Run], run_dir: Path, kills: int, seed: int, say=pr
 
 
 class WorkerKill(NamedTuple):
+    """way: kill, stop or hang."""
+
     moment: str
     rank: int
     step: int
+    way: str
 
 
-def kill_workers(run, kills: int, seed: int, say=print) -> list[WorkerKill]:
-    """Kills a worker of a Ray run, `kills` times over its length, each time of another group that has shown itself."""
+def kill_workers(run, kills: int, seed: int, say=print, asked: Path | None = None) -> list[WorkerKill]:
+    """Kills a worker of a Ray run, `kills` times over its length, each time of another group that has shown itself.
+
+    asked: the folder in which user_code's hanging network looks for whether to hang: a third of the workers are stopped
+      instead, and another third hang.
+    """
     chance, done = random.Random(seed), []
     moments: list[str] = []
     while len(moments) < kills:
@@ -84,6 +92,10 @@ def kill_workers(run, kills: int, seed: int, say=print) -> list[WorkerKill]:
     for number, moment in enumerate(moments[:kills]):
         rank, first, delay = chance.randrange(2), number * user_code.TOTAL // (kills + 1), chance.random()
         _wait_for(run, lambda number=number: run.groups() > number)
+        ways = ["kill", "stop"] + ["hang"] * (moment != "start-up")  # where a step is only tried
+        way = chance.choice(ways) if asked is not None else "kill"
+        for file in asked.iterdir() if asked is not None else ():
+            file.unlink()  # whoever hung is gone
         begun = lambda number=number: run.find("^run ", len([k for k in done if k.moment != "start-up"]) + 1)
         if moment == "start-up":
             time.sleep(0.7 * delay)
@@ -98,8 +110,11 @@ def kill_workers(run, kills: int, seed: int, say=print) -> list[WorkerKill]:
                 _wait_for(run, lambda first=first: run.step() >= first and reading.being_saved(run.run_dir))
             time.sleep(0.3 * delay if moment in ("compilation", "evaluation") else 0.02 * delay)
         assert run.process.poll() is None, run.output
-        run.kill_worker(rank)
-        done.append(WorkerKill(moment, rank, run.step()))
+        if way == "hang" and asked is not None:
+            (asked / f"step_{rank}").touch()
+        else:
+            run.kill_worker(rank, signal.SIGSTOP if way == "stop" else signal.SIGKILL)
+        done.append(WorkerKill(moment, rank, run.step(), way))
         say(f"kill {number + 1} of {kills}, seed {seed}: {done[-1]}")
     return done
 
@@ -174,15 +189,20 @@ def _alone(folder: Path, run_dir: Path, kills: int, seed: int) -> int:
 
 
 def _on_ray(folder: Path, run_dir: Path, kills: int, seed: int) -> None:
+    asked = folder / "asked"
+    asked.mkdir(exist_ok=True)
     ray = cluster.RayRun(
         run_dir,
         *user_code.LONG,
         *cluster.TWO,
+        "--gin_file=hanging.gin",
         "--gin_param=restart_policy.RestartPolicy.without_progress = 20",
+        "--gin_param=hang_detector.HangLimits.slow = 60",
         cwd=folder,
+        HANG_IN=str(asked),
     )
     try:
-        kill_workers(ray, kills, seed)
+        kill_workers(ray, kills, seed, asked=asked)
         assert ray.wait() == 0, ray.output
         ray.require_nothing_left()
     finally:
