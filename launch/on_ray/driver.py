@@ -64,7 +64,8 @@ def launch(command: Command, gin_text: str, directory: RunDirectory, signals: Si
         ):
             console = Console(terminal)
             here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-            board = ray.remote(num_cpus=0, scheduling_strategy=here)(StatusBoard).remote()
+            # Ray need not keep a record of its calls: two in a second from each worker.
+            board = ray.remote(num_cpus=0, scheduling_strategy=here, enable_task_events=False)(StatusBoard).remote()
             job = Job(
                 gin_text,
                 str(directory.path),

@@ -5,6 +5,7 @@ those of a fit() that was given up, so a worker or a controller that outlived it
 """
 
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from trainer.lifecycle.stop_requests import StopReason
@@ -79,6 +80,9 @@ class Orders(NamedTuple):
     abandon: bool
 
 
+NO_ORDERS = Orders(StopReason.NONE, False)
+
+
 class Controller(NamedTuple):
     """Ray Train's. handle: None before it has started.  found_no_room: for the group that it is about to start."""
 
@@ -106,9 +110,14 @@ class Snapshot(NamedTuple):
 
 
 class StatusBoard:
-    """The actor. Its methods are called by the driver, by Ray Train's controller and by workers."""
+    """The actor. Its methods are called by the driver, by Ray Train's controller and by workers.
 
-    def __init__(self) -> None:
+    Args:
+      clock: returns the time in seconds, for the age of heartbeats.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._news: list[bytes] = []
         self._deaths: list[dict[int, str]] = []
         self._fit, self._controller = 0, Controller()
@@ -153,12 +162,16 @@ class StatusBoard:
         self._lost = True
         self._deaths.append(errors)
 
-    def beat(self, group: str, rank: int, beat: Heartbeat) -> Orders:
-        """Takes a worker's heartbeat, and returns its orders."""
+    def beat(self, group: str, rank: int, beat: Heartbeat) -> Orders | None:
+        """Takes a worker's heartbeat, and returns its orders.
+
+        None if there are none: that costs Ray a fifth less to pass on, and 256 workers ask 512 times a second.
+        """
         if group != self._group:
             return Orders(StopReason.NONE, True)  # a worker that outlived its group
-        self._beats[rank] = (beat, time.monotonic())
-        return Orders(self._request, self._abandon)
+        self._beats[rank] = (beat, self._clock())
+        orders = Orders(self._request, self._abandon)
+        return None if orders == NO_ORDERS else orders
 
     def is_present(self, group: str) -> bool:
         """Whether this is the group that the driver follows."""
@@ -194,7 +207,7 @@ class StatusBoard:
 
     def snapshot(self) -> Snapshot:
         """Returns all that is known; news and deaths only once."""
-        now = time.monotonic()
+        now = self._clock()
         news, self._news = self._news, []
         deaths, self._deaths = self._deaths, []
         beats = {rank: (beat, now - at) for rank, (beat, at) in self._beats.items()}

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from launch import process
 from launch.on_ray import backend, worker_signals
-from launch.on_ray.status_board import TROUBLE, Heartbeat, Outcome, PeerLost
+from launch.on_ray.status_board import NO_ORDERS, TROUBLE, Heartbeat, Outcome, PeerLost
 from trainer.base import liveness, private_tensorflow
 from trainer.base.errors import TrainingError, UsageError, of_environment, of_other_processes, own_trace, place
 from trainer.lifecycle.goodput import Goodput
@@ -115,7 +115,7 @@ class HeartbeatSender:
         while True:
             beat = Heartbeat(self._goodput.phase(), self.collectives(), self.step, liveness.count(), self.meetings())
             try:
-                orders = ray.get(self._board.beat.remote(self._group, self._rank, beat))
+                orders = ray.get(self._board.beat.remote(self._group, self._rank, beat)) or NO_ORDERS
             except ray.exceptions.ActorDiedError:
                 return  # without a board there is no driver either, and Ray ends its workers
             except ray.exceptions.RayError:  # of the network, and may pass

@@ -1,6 +1,6 @@
 """What passes between the driver and the workers, and what of a group that is over does not."""
 
-from launch.on_ray.status_board import Controller, Heartbeat, Member, Outcome, StatusBoard
+from launch.on_ray.status_board import Controller, Heartbeat, Member, Orders, Outcome, StatusBoard
 from trainer.lifecycle.stop_requests import StopReason
 
 MEMBERS = tuple(Member(rank, "host", "node", 100 + rank, f"host:{rank}", "{}", "ac", "pg") for rank in range(2))
@@ -35,25 +35,28 @@ def test_what_a_group_that_is_over_says_is_dropped_and_it_is_sent_away():
     told.end("a", 0, Outcome(1))
     snapshot = told.snapshot()
     assert (snapshot.beats, snapshot.news, snapshot.outcomes) == ({}, [], {})
-    assert not told.beat("b", 0, BEAT).abandon
+    assert told.beat("b", 0, BEAT) is None
 
 
 def test_requests_of_the_user_outlive_a_group_and_others_do_not():
-    for asked, expected in ((StopReason.LEAVE, StopReason.NONE), (StopReason.TERMINATED, StopReason.TERMINATED)):
+    for asked, expected in (
+        (StopReason.LEAVE, None),
+        (StopReason.TERMINATED, Orders(StopReason.TERMINATED, False)),
+    ):
         told = board()
         told.ask(asked)
         told.ask(StopReason.RESIZE)
         assert told.beat("a", 0, BEAT).request == asked, "the gravest"
         told.started(1, "another controller")
         told.begin(1, "b", MEMBERS)
-        assert told.beat("b", 0, BEAT).request == expected
+        assert told.beat("b", 0, BEAT) == expected
 
 
 def test_a_failed_worker_makes_the_others_abandon():
     for outcome, abandon in ((Outcome(1), True), (Outcome(2), True), (Outcome(0), False), (Outcome(101), False)):
         told = board()
         told.end("a", 1, outcome)
-        assert told.beat("a", 0, BEAT).abandon is abandon
+        assert told.beat("a", 0, BEAT) == (Orders(StopReason.NONE, True) if abandon else None)
 
 
 def test_deaths_are_told_once():
@@ -78,7 +81,7 @@ def test_a_group_that_is_followed_by_another_without_a_word_was_lost():
 def test_a_request_for_a_group_is_not_one_for_the_next():
     told = board()
     told.ask(StopReason.RESIZE, "b")
-    assert told.beat("a", 0, BEAT).request is StopReason.NONE
+    assert told.beat("a", 0, BEAT) is None
     told.ask(StopReason.RESIZE, "a")
     assert told.beat("a", 0, BEAT).request is StopReason.RESIZE
     told.died(1, {0: "gone"})
