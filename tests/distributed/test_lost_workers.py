@@ -64,6 +64,14 @@ BARRIER = (
     "Additional GRPC error information from remote target /job:worker/replica:0/task:0 while calling "
     "/tensorflow.CoordinationService/WaitForAllTasks:\n:UNKNOWN:Error received from peer"
 )
+SERVICE = "\nAdditional GRPC error information from remote target /job:worker/replica:0/task:0 while calling "
+LATE = (
+    "Barrier timed out. Id: WaitForAllTasks::12252796796225225408::0. This usually happens because a task triggered the "
+    "barrier too early or too slowly. Please look at the task logs (both timed out and first task) to debug further.\n"
+    f"# of tasks that reached the barrier: 1/4.\nThe first task at the barrier: {NAME}0. Some timed out task names:\n"
+    f"{NAME}2\n{NAME}3\n{SERVICE}/tensorflow.CoordinationService/WaitForAllTasks:\n:UNKNOWN:Error received from peer"
+)
+NOBODY = f"Deadline Exceeded{SERVICE}/tensorflow.CoordinationService/RegisterTask:\n:UNKNOWN:Error received from peer"
 RESTARTED = (
     "Leader incarnation ID mismatch: the coordination leader (usually slice 0 task 0) has restarted. Check for earlier "
     "errors or any scheduler events (e.g. preemption, eviction) to debug further."
@@ -96,6 +104,10 @@ LOSSES = {
         "this worker was silent for so long that the others gave it up",
     ),
     "the first, before all were there": (tf.errors.UnavailableError, CONNECTING, GONE.format("0 (a:1)")),
+    "the first did not come": (tf.errors.DeadlineExceededError, NOBODY, GONE.format("0 (a:1)")),
+    "two did not come": (
+        tf.errors.DeadlineExceededError, LATE, "worker 2 (c:3) and worker 3 (d:4) were lost, and may have said why",
+    ),
     "one, before all were there": (tf.errors.InternalError, BARRIER, GONE.format("3 (d:4)")),
 }  # fmt: skip
 

@@ -85,18 +85,19 @@ def kill_workers(run, kills: int, seed: int, say=print, asked: Path | None = Non
     asked: the folder in which user_code's hanging network looks for whether to hang: a third of the workers are stopped
       instead, and another third hang.
     """
-    chance, done = random.Random(seed), []
+    chance, done, seen = random.Random(seed), [], 0
     moments: list[str] = []
     while len(moments) < kills:
         moments += chance.sample(MOMENTS, len(MOMENTS))
     for number, moment in enumerate(moments[:kills]):
         rank, first, delay = chance.randrange(2), number * user_code.TOTAL // (kills + 1), chance.random()
-        _wait_for(run, lambda number=number: run.groups() > number)
+        _wait_for(run, lambda: run.groups() > seen)
+        seen = run.groups()
         ways = ["kill", "stop"] + ["hang"] * (moment != "start-up")  # where a step is only tried
         way = chance.choice(ways) if asked is not None else "kill"
         for file in asked.iterdir() if asked is not None else ():
             file.unlink()  # whoever hung is gone
-        begun = lambda number=number: run.find("^run ", len([k for k in done if k.moment != "start-up"]) + 1)
+        begun = lambda before=_begun(run): _begun(run) > before
         if moment == "start-up":
             time.sleep(0.7 * delay)
         else:
@@ -117,6 +118,11 @@ def kill_workers(run, kills: int, seed: int, say=print, asked: Path | None = Non
         done.append(WorkerKill(moment, rank, run.step(), way))
         say(f"kill {number + 1} of {kills}, seed {seed}: {done[-1]}")
     return done
+
+
+def _begun(run) -> int:
+    """How many attempts have begun so far."""
+    return sum(line.startswith("run ") for line in list(run.out))
 
 
 def _wait_for(run, condition: Callable[[], object]) -> None:
