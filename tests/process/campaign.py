@@ -91,13 +91,13 @@ def kill_workers(run, kills: int, seed: int, say=print, asked: Path | None = Non
         moments += chance.sample(MOMENTS, len(MOMENTS))
     for number, moment in enumerate(moments[:kills]):
         rank, first, delay = chance.randrange(2), number * user_code.TOTAL // (kills + 1), chance.random()
-        _wait_for(run, lambda: run.groups() > seen)
-        seen = run.groups()
+        _wait_for(run, lambda before=seen: run.groups() > before)
+        seen, attempts = run.groups(), _begun(run)
         ways = ["kill", "stop"] + ["hang"] * (moment != "start-up")  # where a step is only tried
         way = chance.choice(ways) if asked is not None else "kill"
         for file in asked.iterdir() if asked is not None else ():
             file.unlink()  # whoever hung is gone
-        begun = lambda before=_begun(run): _begun(run) > before
+        begun = lambda before=attempts: _begun(run) > before
         if moment == "start-up":
             time.sleep(0.7 * delay)
         else:
