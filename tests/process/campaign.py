@@ -209,6 +209,9 @@ def _on_ray(folder: Path, run_dir: Path, kills: int, seed: int) -> None:
     )
     try:
         kill_workers(ray, kills, seed, asked=asked)
+        for _ in forever(1800):  # on a busy machine, too
+            if ray.process.poll() is not None:
+                break
         assert ray.wait() == 0, ray.output
         ray.require_nothing_left()
     finally:
