@@ -97,7 +97,7 @@ class FreeGroup:
 
 @dataclasses.dataclass(frozen=True)
 class Prestart:
-    """Prestart processes on the nodes of the group, if the run has them."""
+    """Start on the nodes of the group what would have slowed its start: agents and, if the run has them, processes."""
 
 
 @dataclasses.dataclass(frozen=True)

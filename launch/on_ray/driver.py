@@ -184,6 +184,7 @@ class _Run:
             case commands.FreeGroup(by_force):
                 placement.free_group(board.members, by_force)
             case commands.Prestart():
+                self._agents.prepare({member.node for member in board.members})
                 if self._cluster.prestart:
                     self._prestarted.replace(board.members)
             case commands.Say(line):
@@ -224,7 +225,6 @@ class _Run:
                 print(error, flush=True)  # to the driver's log
         if board.group != self._group:
             self._group = board.group
-            self._agents.prepare({member.node for member in board.members})
             for member in board.members:
                 self._console.fact(f"worker {member.rank}", f"{member.host}, process {member.pid}, {member.address}")
         for method, arguments in map(pickle.loads, board.news):
