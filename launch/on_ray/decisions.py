@@ -209,8 +209,7 @@ class Decisions:
             # As Ray does if a worker dies just while its group is created.
             if private_ray.ACTOR_DIED not in world.error:
                 return commands + self._over(Fail(f"Ray could not run the workers: {world.error}"))
-            decision = self._policy.died(world.saved, how_lost({}))
-            decision = decision._replace(why=decision.why or how_lost({}))
+            decision = self._died(world, how_lost({}))
         decision = decision or self._policy.ended(board.outcomes, world.saved)
         if decision.next is Next.END:
             nobody_ran = world.request and not board.outcomes and not decision.why
@@ -280,8 +279,7 @@ class Decisions:
             return []
         if any(len(ended.get(hang.rank, ())) == _TRIES_TO_END for hang in new):
             ranks = ", ".join(str(hang.rank) for hang in new)
-            decision = self._policy.died(world.saved, how := f"worker {ranks} hangs and cannot be ended")
-            return self._end_fit(decision._replace(why=decision.why or how))
+            return self._end_fit(self._died(world, f"worker {ranks} hangs and cannot be ended"))
         for hang in new:
             ended.setdefault(hang.rank, []).append(self._time)
         return [*(Say(f"worker {hang.rank} hangs: ending it") for hang in new), EndWorkers(new)]
@@ -335,8 +333,7 @@ class Decisions:
         if self._waited <= limit:
             return self._word(f"starting: {living} of {attempt.count} workers are there")
         how = f"{attempt.count - living} of {attempt.count} workers were not there after {limit:.0f} s"
-        decision = self._policy.died(world.saved, how)
-        return self._end_fit(decision._replace(why=decision.why or how))
+        return self._end_fit(self._died(world, how))
 
     def _follow_return(self, world: World) -> list[Command]:
         """Workers have returned; fit() must, once all of them have, and none may be missing for ever."""
@@ -365,6 +362,11 @@ class Decisions:
         return sum(age < _LIVING_BEAT for _, age in board.beats.values())
 
     # At its end.
+
+    def _died(self, world: World, how: str) -> Decision:
+        """What follows a death that Ray does not restart from by itself, and why."""
+        decision = self._policy.died(world.saved, how)
+        return decision._replace(why=decision.why or how)
 
     def _end_fit(self, verdict: Decision) -> list[Command]:
         """Ends an attempt from outside, whatever Ray would do next."""

@@ -123,4 +123,4 @@ def exit_status(outcomes: Mapping[int, Outcome], why: str) -> int:
         why = "Ray ended the workers without a reason (logs/driver.log may have it)"
     if why:
         raise TrainingError(f"the run ended: {why}; run the same command to continue from the last checkpoint")
-    return max((outcome.status for outcome in outcomes.values()), default=1)
+    return max(outcome.status for outcome in outcomes.values())

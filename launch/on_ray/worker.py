@@ -18,7 +18,7 @@ from launch import process
 from launch.on_ray import backend, worker_signals
 from launch.on_ray.status_board import NO_ORDERS, TROUBLE, Heartbeat, Outcome, PeerLost
 from trainer.base import liveness, private_tensorflow
-from trainer.base.errors import TrainingError, UsageError, of_environment, of_other_processes, own_trace, place
+from trainer.base.errors import TrainingError, UsageError, of_environment, of_other_processes, own_trace, with_place
 from trainer.lifecycle.goodput import Goodput
 from trainer.lifecycle.stop_requests import StopReason, StopRequests
 from trainer.modes.invocation import Invocation, ProcessSetup
@@ -203,9 +203,8 @@ def train(job: Job) -> None:
         outcome = Outcome(TROUBLE if of_environment(error) else 1, error.message)
     except (Exception, SystemExit) as error:
         if not of_other_processes(error):
-            told = f"{type(error).__name__}: {error}"
-            trouble = Outcome(TROUBLE, f"{told} (at {place(error)})")
-            outcome = trouble if of_environment(error) else Outcome(1, told, own_trace(error))
+            bug = Outcome(1, f"{type(error).__name__}: {error}", own_trace(error))
+            outcome = Outcome(TROUBLE, with_place(error)) if of_environment(error) else bug
         # TensorFlow may notice that another worker is gone before the driver finds out that it hangs, failed or died.
         elif abandoned.wait(_SECONDS_FOR_A_VERDICT):
             outcome = Outcome(0, "abandoned")

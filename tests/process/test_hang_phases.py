@@ -114,18 +114,9 @@ from __gin__ import dynamic_registration
 
 import phases
 from trainer import experiment
-from trainer.actions import checkpoint
-from trainer.actions import evaluate
-from trainer.actions import log
-from trainer.actions import non_finite
-from trainer.actions import progress
-from trainer.actions import show
-from trainer.actions import stop
-from trainer.actions import straggler
 from trainer.tasks import supervised
 from launch.on_ray import cluster
 from launch.on_ray import hang_detector
-from launch.on_ray import restart_policy
 
 BATCH_SIZE = 10
 EPOCHS = 1

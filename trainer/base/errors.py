@@ -99,6 +99,11 @@ def place(error: BaseException) -> str:
     return f"{frame.filename}:{frame.lineno}"
 
 
+def with_place(error: BaseException) -> str:
+    """What an error is, and where the user's own code led to it."""
+    return f"{type(error).__name__}: {error} (at {place(error)})"
+
+
 def of_other_processes(error: BaseException) -> bool:
     """Whether a collective raises this error when another process has left it.
 

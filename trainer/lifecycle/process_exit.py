@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from trainer.base.errors import TrainingError, UsageError, of_environment, place
+from trainer.base.errors import TrainingError, UsageError, of_environment, with_place
 
 
 def guarded(run: Callable[[], int]) -> NoReturn:
@@ -25,7 +25,7 @@ def guarded(run: Callable[[], int]) -> NoReturn:
         status = 2 if isinstance(error, UsageError) else 1
     except Exception as error:
         if of_environment(error):
-            print(f"error: {type(error).__name__}: {error} (at {place(error)})", file=sys.stderr)
+            print(f"error: {with_place(error)}", file=sys.stderr)
         else:
             traceback.print_exc()
         status = 1

@@ -24,6 +24,8 @@ from trainer.base.errors import EnvironmentTrouble, TrainingError, UsageError, o
 from trainer.storage import atomic
 
 _FENCE, _JOURNAL = ".fence", ".journal"
+# Of the one line in the fence, in bytes.
+_LENGTH = 20
 
 _SECONDS_TO_SEE = 10.0
 
@@ -59,7 +61,8 @@ class RunDirectory:
         self.attempt = 0
         self._lock: IO[str] | None = None
         self._locked, self._may_begin = locked, may_begin
-        self._within, self._is_fenced, self._has_written = threading.RLock(), False, False
+        self._within, self._has_written = threading.RLock(), False
+        self._fence: int | None = None
 
     def has_checkpoints(self) -> bool:
         """Whether anything was ever saved here, damaged or not."""
@@ -131,11 +134,11 @@ class RunDirectory:
         Raises:
           TrainingError: this process is not the one that may begin an attempt now, however late it came to ask.
         """
-        with self._fenced():
+        with self._fenced() as fence:
             if not self._may_begin() or not self._has_its_lock():
                 raise TrainingError(f"this process may no longer begin an attempt at {self.path}: another one has")
-            self.attempt = self._newest_attempt() + 1
-            self._note_attempt(self.attempt)
+            self.attempt = self._newest_attempt(fence) + 1
+            _note_attempt(fence, self.attempt)
         return self.attempt
 
     def _has_its_lock(self) -> bool:
@@ -148,25 +151,17 @@ class RunDirectory:
         """Undoes `claim` if nothing was written since: the attempt has not begun."""
         if not self.attempt or self._has_written:
             return
-        with self._fenced():
-            if self._newest_attempt() == self.attempt:
-                self._note_attempt(self.attempt - 1)
+        with self._fenced() as fence:
+            if self._newest_attempt(fence) == self.attempt:
+                _note_attempt(fence, self.attempt - 1)
 
-    def _newest_attempt(self) -> int:
+    def _newest_attempt(self, fence: int) -> int:
         """The number in the fence; if it was lost, or not copied with the rest, that of the report."""
-        with contextlib.suppress(OSError, ValueError):
-            return int((self.path / _FENCE).read_text())
-        newest: int = self.read_report().get("attempts", 0)
-        return newest
-
-    def _note_attempt(self, number: int) -> None:
-        # One line of always the same length, over the one before: no crash leaves half of it.
-        descriptor = os.open(self.path / _FENCE, os.O_WRONLY)
         try:
-            os.pwrite(descriptor, b"%19d\n" % number, 0)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            return int(os.pread(fence, _LENGTH, 0))
+        except ValueError:
+            newest: int = self.read_report().get("attempts", 0)
+            return newest
 
     def is_claimed(self, attempt: int) -> bool:
         """Whether this process sees that `attempt` or a later one was claimed; waits up to 10 s, for network shares."""
@@ -185,8 +180,8 @@ class RunDirectory:
         Raises:
           TrainingError: another attempt has been claimed since.
         """
-        with self._fenced():
-            newest = self._newest_attempt()
+        with self._fenced() as fence:
+            newest = self._newest_attempt(fence)
             if newest != self.attempt:
                 raise TrainingError(
                     f"attempt {self.attempt} at {self.path} is over, since attempt {newest} has begun: not saved"
@@ -195,18 +190,19 @@ class RunDirectory:
             yield
 
     @contextlib.contextmanager
-    def _fenced(self) -> Iterator[None]:
+    def _fenced(self) -> Iterator[int]:
+        """Yields the descriptor of the fence, which nobody else has meanwhile."""
         with self._within:  # threads of this process take turns, and one may write within what it writes
-            if self._is_fenced:
-                yield
+            if self._fence is not None:
+                yield self._fence
                 return
-            with open(self.path / _FENCE, "a") as fence:
-                fcntl.flock(fence, fcntl.LOCK_EX)
-                self._is_fenced = True
-                try:
-                    yield
-                finally:
-                    self._is_fenced = False
+            self._fence = os.open(self.path / _FENCE, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(self._fence, fcntl.LOCK_EX)
+                yield self._fence
+            finally:
+                os.close(self._fence)
+                self._fence = None
 
     def write(self, name: str, text: str) -> None:
         """Writes a small file atomically: a reader sees the old or the new text, never half of it.
@@ -224,9 +220,9 @@ class RunDirectory:
     def read_report(self) -> dict[str, Any]:
         """The contents of report.json; empty before the first attempt.
 
-          Raises:
-            UsageError: it cannot be read, or lacks what a resume needs.
-        EnvironmentTrouble: it could not be read for a reason that may pass.
+        Raises:
+          UsageError: it cannot be read, or lacks what a resume needs.
+          EnvironmentTrouble: it could not be read for a reason that may pass.
         """
         try:
             report = json.loads((self.path / "report.json").read_text())
@@ -272,6 +268,12 @@ class ReadOnlyRunDirectory(RunDirectory):
 
     def write(self, name: str, text: str) -> None:
         pass
+
+
+def _note_attempt(fence: int, number: int) -> None:
+    # Always as long as the line before, which it replaces: no crash leaves half of it.
+    os.pwrite(fence, b"%*d\n" % (_LENGTH - 1, number), 0)
+    os.fsync(fence)
 
 
 def _without_nan(value: Any) -> Any:
