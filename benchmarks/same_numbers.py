@@ -31,6 +31,8 @@ _DIGITS = "trainer.experiment.run.data = @trainer.data.sources.samples.mnist_dig
 _PHOTO = """PHOTO = 'photo.png'
 trainer.data.sources.images.photos.longest = 96
 trainer.tasks.deepdream.DeepDream.octaves = 2
+CHECKPOINT_EVERY = 4
+EVALUATE_EVERY = 4
 """
 CASES = {
     "dense": Case("mnist_mlp", f"{_DIGITS}\ntrainer.arithmetic.Arithmetic.clip_norm = 1.0"),

@@ -97,7 +97,7 @@ class FreeGroup:
 
 @dataclasses.dataclass(frozen=True)
 class Prestart:
-    """Start on the nodes of the group what would have slowed its start: agents and, if the run has them, processes."""
+    """Prestart processes on the nodes of the group, for the next one."""
 
 
 @dataclasses.dataclass(frozen=True)

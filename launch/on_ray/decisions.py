@@ -51,8 +51,8 @@ _SECONDS_TO_ABORT_AT_ONCE, _SECONDS_TO_DIE_AT_ONCE = 3.0, 6.0
 _TRIES_TO_END = 2
 # The room that two jobs leave each other may be there for a moment. If it was, the next growth waits many times longer.
 _LOOKS_BEFORE_GROWTH, _TIMES_AFTER_NO_GROWTH = 3, 4
-# Until each worker has reached this many collectives a group is still starting, and other processes would slow it down.
-_COLLECTIVES_BEFORE_PREPARING = 20
+# Until each worker has reached this many collectives a group is still starting, and prestarting would slow it down.
+_COLLECTIVES_BEFORE_PRESTARTING = 20
 # The most that a look adds to the time that limits are measured in: a driver that was stopped for a while has seen
 # nothing meanwhile, and accuses nobody of it.
 _LONGEST_LOOK = 2.0
@@ -78,7 +78,7 @@ class _Group:
     """
 
     def __init__(self, name: str):
-        self.name, self.whole, self.broken, self.prepared = name, False, False, False
+        self.name, self.whole, self.broken, self.prestarted = name, False, False, False
         self.asked, self.ended = StopReason.NONE, dict[int, list[float]]()
         self.returned_at: float | None = None
 
@@ -111,7 +111,8 @@ class Decisions:
         self._time, self._seen_at, self._said_at = 0.0, -1.0, 0.0
         self._look = -1  # of the look at the room before
         self._pause = 0.0  # until the next attempt, seconds
-        self._search, self._looks_before_growth = RoomSearch(0.0), _LOOKS_BEFORE_GROWTH
+        self._search, self._lacking_since = RoomSearch(self._most, 0.0), 0.0  # since when room for a group lacks
+        self._looks_before_growth = _LOOKS_BEFORE_GROWTH
         self._hang_detector = HangDetector(cluster.hang_limits)
         self._attempt = _Attempt(0, 0.0)
         self._enter(State.WAITING)
@@ -171,7 +172,9 @@ class Decisions:
                     f"{self._least} at least: lower --num_workers, or add nodes"
                 )
             )
-        first, number = not search.reserving, search.look(room, self._least, self._most, self._time)
+        first, number = not search.reserving, None
+        if first or room.look != self._look:
+            number = search.look(room, self._least, self._most, self._time)
         commands: list[Command] = [] if number is None else [Reserve(number)]
         if room.possible < self._least:
             words = f"waiting for room: {room.possible} of at least {self._least} workers {wanted}"
@@ -184,7 +187,7 @@ class Decisions:
             self._looks_before_growth = (
                 _LOOKS_BEFORE_GROWTH if grown else _TIMES_AFTER_NO_GROWTH * self._looks_before_growth
             )
-        self._attempt, self._search = _Attempt(workers, self._time), RoomSearch(self._search.since)
+        self._attempt = _Attempt(workers, self._time)
         self._enter(State.STARTING)
         self._said_at = self._seen_at
         fewer = [Say(f"there is room for {workers} of up to {self._most} workers")] if workers < self._most else []
@@ -195,6 +198,7 @@ class Decisions:
             return self._over(Stopped())
         if self._waited < self._pause:
             return self._word(f"the next attempt begins in {self._pause - self._waited:.0f} s")
+        self._search = RoomSearch(self._most, self._time)
         self._enter(State.WAITING)
         return []
 
@@ -202,7 +206,7 @@ class Decisions:
         """fit() has returned, or is given up."""
         board, decision = world.board, self._attempt.verdict
         if self._attempt.group.name:
-            self._search.since = self._time
+            self._lacking_since = self._time
         free = FreeGroup(by_force=decision is not None)
         commands: list[Command] = [free, *(Say(how_lost(errors)) for errors in board.deaths)]
         if decision is None and world.error and not board.outcomes:
@@ -320,14 +324,14 @@ class Decisions:
             return self._follow_return(world)
         if runs:
             steps = min((beat.collectives for beat, _ in board.beats.values()), default=0)
-            if group.prepared or living < attempt.count or steps <= _COLLECTIVES_BEFORE_PREPARING:
+            if group.prestarted or living < attempt.count or steps <= _COLLECTIVES_BEFORE_PRESTARTING:
                 return []
-            group.prepared = True
-            return [Prestart()]
+            group.prestarted = True
+            return [Prestart()] if self._cluster.prestart else []
         if self.state is not State.STARTING:
             self._enter(State.STARTING)
         if board.controller.found_no_room and not group.name:
-            why, lasts = "others took the room that was reserved", self._time - self._search.since
+            why, lasts = "others took the room that was reserved", self._time - self._lacking_since
             return self._end_fit(Decision(Next.AGAIN if lasts <= placement.patience else Next.END, 0, why))
         limit = max(placement.start, placement.replacement if world.room.capacity < attempt.count else 0.0)
         if self._waited <= limit:

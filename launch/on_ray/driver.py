@@ -184,9 +184,7 @@ class _Run:
             case commands.FreeGroup(by_force):
                 placement.free_group(board.members, by_force)
             case commands.Prestart():
-                self._agents.prepare({member.node for member in board.members})
-                if self._cluster.prestart:
-                    self._prestarted.replace(board.members)
+                self._prestarted.replace(board.members)
             case commands.Say(line):
                 self._console.say(line)
             case commands.Finish(why):

@@ -1,6 +1,7 @@
 """The agents on the nodes of a group, which tell what its processes do and end those that hang. They decide nothing.
 
-An agent is a Ray actor; each node gets one when its group has settled, or when it is first needed.
+An agent is a Ray actor. A node gets one when it is first asked about its processes: most runs need none, and a process
+more would slow down their start.
 """
 
 import time
@@ -44,7 +45,7 @@ class NodeAgents:
         self._asked: dict[str, ray.ObjectRef] = {}  # by node, a question that is not answered yet
         self._told: dict[tuple[str, int], tuple[Vitals, float]] = {}  # by node and process, and when
 
-    def prepare(self, nodes: Iterable[str]) -> None:
+    def _prepare(self, nodes: Iterable[str]) -> None:
         """Starts agents on nodes that have none; waits for nothing."""
         for node in nodes:
             if node not in self._agents:
@@ -58,7 +59,7 @@ class NodeAgents:
         by_node: dict[str, list[int]] = {}
         for member in members:
             by_node.setdefault(member.node, []).append(member.pid)
-        self.prepare(by_node)
+        self._prepare(by_node)
         for node, pids in by_node.items():
             self._take_answer(node, now)
             if node not in self._asked and node in self._agents:
@@ -78,7 +79,7 @@ class NodeAgents:
 
     def end(self, members: Sequence[Member]) -> list[str]:
         """Ends workers, side by side; returns what was found of each: its stacks, or why there are none."""
-        self.prepare({member.node for member in members})
+        self._prepare({member.node for member in members})
         asked = [self._agents[member.node].end.remote(member.pid) for member in members]
         ray.wait(asked, num_returns=len(asked), timeout=_SECONDS_FOR_A_NODE)
         found = []

@@ -12,30 +12,28 @@ _SECONDS_FOR_A_RESERVATION = 15.0
 
 
 class RoomSearch:
-    """One search, from when room began to lack until a group is started.
+    """One search, until a group is started.
 
     Args:
-      since: when room began to lack, in seconds of the clock that `look` is given.
+      most: workers of a group.
+      now: in seconds of the clock that `look` is given.
 
     Attributes:
       reserving: for how many workers Ray is asked to reserve room; 0 before the first look.
     """
 
-    def __init__(self, since: float):
-        self.since, self.reserving = since, 0
-        self._begun: float | None = None
-        self._asked_at, self._look, self._possible, self._placeable = since, -1, -1, -1
+    def __init__(self, most: int, now: float):
+        self.reserving, self._placeable = 0, most
+        self._begun, self._asked_at, self._possible = now, now, -1
 
     def look(self, room: Room, least: int, most: int, now: float) -> int | None:
         """Returns for how many workers to reserve room instead of for those before; None: as before.
 
         Args:
-          room: the cluster now.
+          room: the cluster now, looked at anew.
           least, most: of an attempt.
           now: in seconds.
         """
-        if self._begun is None:
-            self._begun, self._placeable = now, most
         number = self._number(room, least, most, now)
         if number == self.reserving:
             return None
@@ -46,10 +44,7 @@ class RoomSearch:
         number = self.reserving or most
         if room.possible >= number > least and now - self._asked_at > _SECONDS_FOR_A_RESERVATION and self.reserving:
             number = self._placeable = number - 1  # there are resources, but Ray cannot place them all
-        if room.look == self._look:
-            return number
-        before, self._look, self._possible = self._possible, room.look, room.possible
+        before, self._possible = self._possible, room.possible
         # Room that comes and goes: what there is at least will do.
-        waited = now - (self._begun or 0.0)
-        steady = room.possible == before or (before >= least and waited > _SECONDS_FOR_STEADY_ROOM)
+        steady = room.possible == before or (before >= least and now - self._begun > _SECONDS_FOR_STEADY_ROOM)
         return min(room.possible, most, before, self._placeable) if steady and room.possible >= least else number
