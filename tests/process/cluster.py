@@ -38,7 +38,8 @@ class RayRun(Run):
 
     def groups(self) -> int:
         """How many groups were shown so far."""
-        return sum(line.startswith("worker 0 ") and ", process" in line for line in list(self.out))
+        # "worker 0 (host, process 7) hangs" is of none.
+        return sum(bool(re.match(r"worker 0 [^(]+, process", line)) for line in list(self.out))
 
     def step(self) -> int:
         """The step of the newest boundary that rank 0 wrote down; -1 before the first."""
