@@ -79,9 +79,12 @@ class WorkerKill(NamedTuple):
     way: str
 
 
-def kill_workers(run, kills: int, seed: int, say=print, asked: Path | None = None) -> list[WorkerKill]:
+def kill_workers(
+    run, kills: int, seed: int, say=print, asked: Path | None = None, total: int = user_code.TOTAL
+) -> list[WorkerKill]:
     """Kills a worker of a Ray run, `kills` times over its length, each time of another group that has shown itself.
 
+    total: steps of the run.
     asked: the folder in which user_code's hanging network looks for whether to hang: a third of the workers are stopped
       instead, and another third hang.
     """
@@ -90,7 +93,7 @@ def kill_workers(run, kills: int, seed: int, say=print, asked: Path | None = Non
     while len(moments) < kills:
         moments += chance.sample(MOMENTS, len(MOMENTS))
     for number, moment in enumerate(moments[:kills]):
-        rank, first, delay = chance.randrange(2), number * user_code.TOTAL // (kills + 1), chance.random()
+        rank, first, delay = chance.randrange(2), number * total // (kills + 1), chance.random()
         _wait_for(run, lambda before=seen: run.groups() > before)
         seen, attempts = run.groups(), _begun(run)
         ways = ["kill", "stop"] + ["hang"] * (moment != "start-up")  # where a step is only tried
@@ -176,8 +179,9 @@ def _main() -> None:
         folder.mkdir()
         user_code.write(folder)
         if options.workers:
-            _on_ray(folder, whole, 0, options.seed)
-            _on_ray(folder, killed, options.kills, options.seed)
+            epochs = max(8, options.kills // 2)  # or the run would be over before all are killed
+            _on_ray(folder, whole, 0, options.seed, epochs)
+            _on_ray(folder, killed, options.kills, options.seed, epochs)
         else:
             _alone(folder, whole, 0, options.seed)
             attempts = _alone(folder, killed, options.kills, options.seed)
@@ -194,7 +198,7 @@ def _alone(folder: Path, run_dir: Path, kills: int, seed: int) -> int:
     return run(lambda: Run(*user_code.LONG, f"--run_dir={run_dir}", cwd=folder), run_dir, kills, seed).attempts
 
 
-def _on_ray(folder: Path, run_dir: Path, kills: int, seed: int) -> None:
+def _on_ray(folder: Path, run_dir: Path, kills: int, seed: int, epochs: int) -> None:
     asked = folder / "asked"
     asked.mkdir(exist_ok=True)
     ray = cluster.RayRun(
@@ -202,13 +206,14 @@ def _on_ray(folder: Path, run_dir: Path, kills: int, seed: int) -> None:
         *user_code.LONG,
         *cluster.TWO,
         "--gin_file=hanging.gin",
+        f"--gin_param=EPOCHS = {epochs}",
         "--gin_param=restart_policy.RestartPolicy.without_progress = 20",
         "--gin_param=hang_detector.HangLimits.slow = 60",
         cwd=folder,
         HANG_IN=str(asked),
     )
     try:
-        kill_workers(ray, kills, seed, asked=asked)
+        kill_workers(ray, kills, seed, asked=asked, total=epochs * user_code.EPOCH)
         for _ in forever(1800):  # on a busy machine, too
             if ray.process.poll() is not None:
                 break
