@@ -54,12 +54,15 @@ def test_no_history_breaks_an_invariant(strategy):
 class Driver:
     """A driver whose world is moved by hand."""
 
-    def __init__(self, workers, possible=2, capacity=2, strategy="PACK", start=30, replacement=10, **policy):
+    def __init__(
+        self, workers, possible=2, capacity=2, strategy="PACK", start=30, replacement=10, prestart=True, **policy
+    ):
         placement = {"strategy": strategy, "patience": 60, "start": start, "replacement": replacement}
         cluster = Cluster(
             placement=lambda: PlacementSettings(**placement),
             restart_policy=lambda: RestartPolicy(**policy),
             hang_limits=lambda: HangLimits(slow=100),
+            prestart=prestart,
         )
         self.decisions, self.now, self.look = Decisions(cluster, workers), 500.0, 0
         self.request, self.saved, self.possible, self.capacity = StopReason.NONE, -1, possible, capacity
@@ -68,12 +71,15 @@ class Driver:
         self.words, self.places = [], True
         self.enough_for, self.unplaced, self.vitals, self.reserving, self.reserved, self.ages = 0, False, {}, 0, [], {}
 
-    def see(self, seconds=1.0, **changes):
-        """The commands of the next look, without words; what is to be reserved is in `reserved` instead."""
+    def see(self, seconds=1.0, looks=1, **changes):
+        """The commands of the next look, without words; what is to be reserved is in `reserved` instead.
+
+        looks: 0 if the room was not looked at again.
+        """
         for name, value in changes.items():
             assert hasattr(self, name), name
             setattr(self, name, value)
-        self.now, self.look = self.now + seconds, self.look + 1
+        self.now, self.look = self.now + seconds, self.look + looks
         size = self.workers if self.group else 0
         board = Snapshot(
             self.group, tuple(Member(i, "h", f"n{i}", i, "a", "", "x", "p") for i in range(size)), Controller("c", self.unplaced),
@@ -180,6 +186,48 @@ def test_growth_that_came_to_nothing_is_not_asked_for_again_so_soon():
         assert driver.next() == Start(1)
         driver.see(running=True, group=str(begun), living=1)
     assert asked == [3, 12, 48]
+
+
+def test_growth_that_succeeded_is_asked_for_again_as_soon_as_ever():
+    driver, asked = Driver((1, 4), possible=1, capacity=4).started(1), []
+    for workers in (1, 2, 3):
+        begun = driver.now
+        while driver.see(possible=workers + 1) != [Ask(StopReason.RESIZE)]:
+            pass
+        asked.append(driver.now - begun)
+        driver.see(running=False, outcomes=dict.fromkeys(range(workers), Outcome(int(StopReason.RESIZE))))
+        driver.see(outcomes={}, group="", living=0)
+        assert driver.next() == Start(workers + 1)
+        driver.workers = workers + 1
+        driver.see(running=True, group=str(begun), living=workers + 1)
+    assert asked == [3, 3, 3]
+
+
+def test_one_look_at_the_room_counts_once_however_often_it_is_shown():
+    driver = Driver((1, 2), possible=1, capacity=2).started(1)
+    assert [driver.see(possible=2, looks=0) for _ in range(9)] == [[]] * 9, "between two looks it is not even asked for"
+    assert driver.see() == driver.see() == [] == driver.see(looks=0) and driver.see() == [Ask(StopReason.RESIZE)]
+    waiting = Driver((1, 4), possible=2)
+    assert waiting.see() == [] and [waiting.see(looks=0) for _ in range(9)] == [[]] * 9 and waiting.reserved == [4]
+    assert waiting.see() == [] and waiting.reserved == [4, 2]
+
+
+def test_room_that_others_take_after_long_training_is_waited_for_from_then_on():
+    driver = Driver((2, 2)).started(2)
+    for step in range(4, 200):
+        driver.see(step=step)
+    driver.see(running=False, outcomes={0: Outcome(int(StopReason.LEAVE))})
+    driver.see(outcomes={}, group="", living=0)
+    assert driver.next() == Start(2) and driver.see(running=True) == []
+    assert driver.see(unplaced=True) == [EndFit()]
+    driver.see(running=False)
+    assert driver.said() == "starting again: others took the room that was reserved"
+
+
+def test_who_evaluates_while_another_has_returned_is_waited_for():
+    driver = Driver((2, 2)).started(2)
+    driver.see(outcomes={0: Outcome(0)}, phase="evaluation")
+    assert [driver.see(step=step) for step in range(4, 200)] == [[]] * 196
 
 
 def test_a_worker_that_cannot_be_ended_is_given_up_with_its_attempt():
@@ -331,6 +379,7 @@ def test_a_hang_is_ended_and_again_if_that_came_to_nothing_but_not_where_somebod
     driver = Driver((2, 2)).started(2)
     found = [(i, hang.rank) for i in range(200) for command in driver.see() for hang in command.hangs]
     assert [rank for _, rank in found][:4] == [0, 1, 0, 1] and found[2][0] - found[0][0] == 61
+    assert {"worker 0 hangs: ending it", "worker 1 hangs: ending it"} <= set(driver.words)
     driver = Driver((2, 2)).started(2)
     driver.see(deaths=[{0: "gone"}])
     assert not any(isinstance(command, EndWorkers) for _ in range(30) for command in driver.see())
@@ -355,6 +404,8 @@ def test_nodes_are_prepared_once_all_have_got_on():
     assert driver.see(step=20) == [] and driver.see(step=21, living=1) == []
     assert driver.see(living=2) == [Prestart()]
     assert driver.see(step=30) == [] and driver.see(group="b", step=31) == [Prestart()]
+    without = Driver((2, 2), prestart=False).started(2)
+    assert without.see(step=21) == without.see(step=30) == []
 
 
 def test_the_next_attempt_waits_and_says_so_where_none_gets_on():
@@ -398,6 +449,16 @@ def test_deaths_that_are_told_while_an_attempt_is_ended_are_passed_on():
     assert driver.said() == both
     driver.see(running=False, deaths=[{1: private_ray.NODE_DIED}])
     assert driver.said() == "worker 1 was lost: its node has died"
+
+
+def test_how_many_were_not_there_is_said():
+    driver = Driver((2, 2))
+    driver.next()
+    driver.workers = 2
+    for _ in range(32):
+        driver.see(running=True, group="a", living=1)
+    driver.see(running=False)
+    assert "starting again: 1 of 2 workers were not there after 30 s" in driver.said()
 
 
 def test_a_start_waits_for_a_node_that_is_being_replaced():
