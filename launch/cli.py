@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from launch import dispatch
-from launch.command import LAUNCHERS, MODES, WORKERS, Command, ConfigurationSource
+from launch.command import LAUNCHERS, MODES, WORKERS, Command, ConfigurationSource, Permissions
 from trainer.base.errors import UsageError
 from trainer.lifecycle.goodput import process_start
 from trainer.lifecycle.signals import Signals
@@ -39,7 +39,7 @@ def parse(arguments: Sequence[str]) -> Command | None:
         given.mode,
         given.launcher,
         _workers(given.num_workers),
-        given.allow_config_change,
+        Permissions(given.allow_config_change, given.allow_unfenced),
         given.input,
         given.output,
     )
@@ -75,6 +75,12 @@ def _flags() -> flags.FlagValues:
         "allow_config_change",
         False,
         "Resume even if values differ that alter the arithmetic or the order.",
+        flag_values=new,
+    )
+    flags.DEFINE_bool(
+        "allow_unfenced",
+        False,
+        "Train in an object store that does not keep out a second writer.",
         flag_values=new,
     )
     flags.DEFINE_string("input", None, "With predict: an .npz file with the examples.", flag_values=new)

@@ -28,6 +28,20 @@ class ConfigurationSource(NamedTuple):
     gin_params: tuple[str, ...] = ()
 
 
+class Permissions(NamedTuple):
+    """What may be done; each has a flag --allow_NAME.
+
+    config_change: resume although values differ that alter the arithmetic or the order of the examples.
+    unfenced: train in an object store that does not keep out a second writer.
+    """
+
+    config_change: bool = False
+    unfenced: bool = False
+
+
+_NOTHING = Permissions()
+
+
 @dataclasses.dataclass(frozen=True)
 class Command:
     """One command. Messages name its fields by their flags.
@@ -38,7 +52,7 @@ class Command:
       mode: one of MODES.
       launcher: one of LAUNCHERS.
       workers: the least and the most of them.
-      allow_config_change: resume although values differ that alter the arithmetic or the order of the examples.
+      permissions: what is done only if the user allows it.
       input: of predict, a file.
       output: of predict and evaluate, a file.
 
@@ -51,7 +65,7 @@ class Command:
     mode: str = "train"
     launcher: str = "local"
     workers: tuple[int, int] = (1, 1)
-    allow_config_change: bool = False
+    permissions: Permissions = _NOTHING
     input: str | None = None
     output: str | None = None
 
@@ -66,6 +80,10 @@ class Command:
                 )
         if not self.run_dir and self.mode != "check":
             raise UsageError("--run_dir is required: name a directory for the run")
+        if self.permissions.unfenced and "://" not in self.run_dir:
+            raise UsageError(
+                f"--allow_unfenced has no effect with --run_dir={self.run_dir}, only on an object store: drop it"
+            )
         if not 1 <= self.workers[0] <= self.workers[1]:
             raise UsageError(f"--num_workers={self.num_workers}: {WORKERS}")
         if self.launcher == "local" and self.workers != (1, 1):
@@ -82,7 +100,7 @@ class Command:
     @property
     def options(self) -> dict[str, Any]:
         """What a mode takes of the command beside the configuration: the options of an Invocation."""
-        return {"input": self.input, "output": self.output, "allow_config_change": self.allow_config_change}
+        return {"input": self.input, "output": self.output, "allow_config_change": self.permissions.config_change}
 
     def flags(self) -> list[str]:
         """The flags that ask for this command: launch/cli.py makes an equal one of them."""
@@ -100,7 +118,7 @@ class Command:
             *(f"--gin_file={file}" for file in self.source.gin_files),
             *(f"--gin_param={param}" for param in self.source.gin_params),
             *(f"--{name}={value}" for name, value in single.items() if value is not None),
-            *(["--allow_config_change"] if self.allow_config_change else []),
+            *(f"--allow_{name}" for name, allowed in self.permissions._asdict().items() if allowed),
         ]
 
     def with_param(self, param: str) -> "Command":

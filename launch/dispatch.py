@@ -1,5 +1,6 @@
 """Command -> checked configuration -> the launcher that runs it. Starts no process itself."""
 
+import contextlib
 import importlib.util
 import os
 
@@ -35,7 +36,11 @@ def launch(command: Command, signals: Signals, started: float) -> int:
         import tensorflow  # noqa: F401
     if command.mode == "check":
         return replica_check.launch(command, signals)
-    directory = RunDirectory(command.run_dir)
+    with contextlib.closing(RunDirectory(command.run_dir, unfenced=command.permissions.unfenced)) as directory:
+        return _launch(command, directory, signals, started)
+
+
+def _launch(command: Command, directory: RunDirectory, signals: Signals, started: float) -> int:
     # Of several processes only rank 0 writes; with TF_CONFIG the ranks are known only later.
     if command.mode == "train" and (command.launcher == "ray" or "TF_CONFIG" not in os.environ):
         directory.require_free()

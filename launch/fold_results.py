@@ -3,12 +3,13 @@
 Runs no folds; imports TensorFlow only to write.
 """
 
+import fnmatch
 import json
 import statistics
 from collections.abc import Mapping
 
 from trainer.lifecycle.quiet_imports import quiet_imports
-from trainer.rundir.directory import RunDirectory
+from trainer.rundir.directory import TENSORBOARD, RunDirectory
 
 # Of held-out data in one fold, by '<split>/<name>'; None for a number that is not finite.
 Metrics = Mapping[str, float | None]
@@ -47,12 +48,14 @@ def write(directory: RunDirectory, metrics: Mapping[int, Metrics]) -> None:
         import tensorflow as tf
         from tensorboard.plugins.hparams import api
 
-    for path in directory.tensorboard.glob("fold_*/*tfevents*"):
-        path.unlink()
+    for name in directory.store.sizes(TENSORBOARD):
+        if fnmatch.fnmatchcase(name, f"{TENSORBOARD}/fold_*/*tfevents*"):
+            directory.store.remove(name)
     for fold, values in metrics.items():
-        with tf.summary.create_file_writer(str(directory.tensorboard / f"fold_{fold}")).as_default(step=0):
-            api.hparams({"sweep": directory.path.name, "fold": fold}, trial_id=str(directory.path / f"fold_{fold}"))
+        with tf.summary.create_file_writer(str(directory.path / TENSORBOARD / f"fold_{fold}")).as_default(step=0):
+            api.hparams({"sweep": directory.where.rpartition("/")[2], "fold": fold}, f"{directory.where}/fold_{fold}")
             for name, value in values.items():
                 if value is not None:
                     tf.summary.scalar(name, value)
+    directory.send()
     directory.write("sweep.json", json.dumps(metrics, indent=2) + "\n")

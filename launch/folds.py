@@ -6,7 +6,6 @@ Knows nothing of Ray (on_ray/folds.py), nor of what becomes of the results (fold
 import dataclasses
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from pathlib import Path
 
 from launch import child, fold_results
 from launch.command import Command
@@ -21,8 +20,8 @@ _SECONDS_BETWEEN_LOOKS = 0.05
 
 def of_fold(command: Command, fold: int) -> Command:
     """Returns the command of one fold of a sweep: with FOLD set, in a folder of its own in the sweep's directory."""
-    folder = Path(command.run_dir) / f"fold_{fold}"
-    return dataclasses.replace(command.with_param(f"FOLD = {fold}"), run_dir=str(folder))
+    folder = f"{command.run_dir.rstrip('/')}/fold_{fold}"
+    return dataclasses.replace(command.with_param(f"FOLD = {fold}"), run_dir=folder)
 
 
 def run_fold(command: Command, fold: int, requests: StopRequests, origin: Origin) -> Metrics | None:

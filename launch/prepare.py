@@ -6,7 +6,7 @@ from launch.command import Command
 from trainer.base.errors import UsageError
 from trainer.config import diff, parse, text, validation
 from trainer.config.configuration import Configuration, Key, Reference
-from trainer.rundir.directory import RunDirectory
+from trainer.rundir.directory import CONFIG, RunDirectory
 
 ROOT = "trainer.experiment.run"
 # The other root of a configuration: the settings of a Ray run, which other launchers ignore.
@@ -42,17 +42,22 @@ def prepare(command: Command, directory: RunDirectory) -> Prepared:
     if not files:
         if mode == "train":
             raise UsageError("--gin_file is required: name a file, for a start --gin_file=runs/mnist_small.gin")
-        if not directory.config.exists():
+        config = directory.local_copy(CONFIG)
+        if not config.exists():
             raise UsageError(
-                f"--gin_file is required, since {directory.config} does not exist: name a file"
+                f"--gin_file is required, since {directory.where}/{CONFIG} does not exist: name a file"
                 + (", or the --run_dir of a run that has trained" if mode != "check" else "")
             )
-        files, strategy = [str(directory.config)], strategy or "default"
+        files, strategy = [str(config)], strategy or "default"
     configuration, dropped = validation.check(
         parse.read(files, source.model, strategy, source.gin_params), ROOT, GIVEN, (CLUSTER,)
     )
     # Without a checkpoint there is nothing yet that another configuration could spoil.
-    if mode in ("train", "evaluate", "predict") and directory.has_checkpoints() and not command.allow_config_change:
+    if (
+        mode in ("train", "evaluate", "predict")
+        and directory.has_checkpoints()
+        and not command.permissions.config_change
+    ):
         _require_equal(directory, configuration)
     chosen = configuration.final.get(_STRATEGY)
     name = chosen.value.selector if chosen and isinstance(chosen.value, Reference) else ""
@@ -60,16 +65,17 @@ def prepare(command: Command, directory: RunDirectory) -> Prepared:
 
 
 def _require_equal(directory: RunDirectory, configuration: Configuration) -> None:
-    if not directory.config.exists():
+    config = directory.local_copy(CONFIG)
+    if not config.exists():
         raise UsageError(
-            f"{directory.config} is missing, so this configuration cannot be compared with that of the run: put the "
-            f"file back, choose another run_dir, or pass --allow_config_change"
+            f"{directory.where}/{CONFIG} is missing, so this configuration cannot be compared with that of the run: "
+            f"put the file back, choose another run_dir, or pass --allow_config_change"
         )
-    started_with, _ = validation.check(parse.read([str(directory.config)]), ROOT, GIVEN, (CLUSTER,))
+    started_with, _ = validation.check(parse.read([str(config)]), ROOT, GIVEN, (CLUSTER,))
     differing = diff.differences(started_with, configuration, diff.free(started_with))
     if differing:
         raise UsageError(
-            f"--run_dir={directory.path} belongs to a run with another configuration:\n  "
+            f"--run_dir={directory.where} belongs to a run with another configuration:\n  "
             + "\n  ".join(differing)
             + "\nchoose another run_dir, restore these values, or pass --allow_config_change"
         )

@@ -38,7 +38,7 @@ def launch(command: Command, number: int, at_once: int, on_ray: bool, signals: S
       TrainingError: a fold failed.
     """
     directory = RunDirectory(command.run_dir)
-    command = dataclasses.replace(command, run_dir=str(directory.path))  # absolute: on other nodes it is needed, too
+    command = dataclasses.replace(command, run_dir=directory.where)  # absolute: on other nodes it is needed, too
     if number < 2 or at_once < 1:
         raise UsageError("--folds is at least 2, --at_once at least 1")
     _require_training(command)

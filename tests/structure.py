@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "trainer.base": (),
     "trainer.lifecycle": ("trainer.base",),
-    "trainer.storage": (),
+    "trainer.storage": ("trainer.base",),
     "trainer.distributed": ("trainer.base",),
     "trainer.models": ("trainer.base",),
     "trainer.data": ("trainer.base", "trainer.storage"),
@@ -128,7 +128,7 @@ GETTERS = ("operator.attrgetter", "operator.methodcaller")
 
 # Packages whose module has another name, and what declared packages bring along.
 IMPORT_NAMES = {"absl-py": "absl", "gin-config": "gin", "pillow": "PIL"}
-BROUGHT = {"tensorflow": "numpy", "keras": "h5py", "ray": "grpc"}
+BROUGHT = {"tensorflow": "numpy", "keras": "h5py", "ray": "grpc", "s3fs": "fsspec"}
 
 Trees = Mapping[str, ast.Module]
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -27,6 +27,7 @@ from trainer.modes.records import Examples, Experiment, Length, Replicas
 from trainer.modes.resumption import require_same_data, require_shared_data, resume
 from trainer.pretrained.stored_features import Features
 from trainer.rundir.checkpoints import Checkpoints, SavedState
+from trainer.rundir.directory import FEATURES
 from trainer.step.arithmetic import Arithmetic
 from trainer.step.device_loop import DeviceLoop
 from trainer.step.evaluation import Evaluator
@@ -73,7 +74,7 @@ def run(
       shuffle: whether the training examples are permuted, differently in every epoch.
       strategy: returns the process's only strategy.
       arithmetic: returns the settings that determine the numbers.
-      checkpoints: returns the checkpoints, given directory, attempt, say and committing.
+      checkpoints: returns the checkpoints, given store, attempt, say and committing.
       features: given the splits and a folder in the run directory, returns the splits to train on instead, computed
         from them once, and a function that stores them there (trainer.pretrained.stored_features).
       warm_starts: each returns a function that sets weights of a new run, later ones over earlier ones: called with the
@@ -98,7 +99,8 @@ def run(
     with building("the data"):
         splits, keep = data(), lambda: None
         if features is not None:
-            splits, keep = features(splits, resumption.directory.path / "features")
+            resumption.directory.fetch(FEATURES)
+            splits, keep = features(splits, resumption.directory.path / FEATURES)
     order = GlobalPermutation(len(splits.train), batch_size, seed if shuffle else None)
     layout = _layout(batch_size, choices.shards, chosen, saved, setup)
     fingerprints = _fingerprints(splits) if invocation.mode == "train" else {}

@@ -4,12 +4,12 @@ Ray's own TensorFlow backend is not used: it asks for legacy Keras, and frees it
 Nothing here imports TensorFlow.
 """
 
+import contextlib
 import json
 import os
 import socket
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -18,6 +18,7 @@ from ray.train.backend import Backend, BackendConfig
 
 from launch.on_ray import private_ray, worker_signals
 from launch.on_ray.status_board import Member
+from trainer.rundir.directory import RunDirectory
 
 # TensorFlow binds with SO_REUSEPORT when this is set. A socket that is bound but does not listen reserves the port and
 # takes no connections; a listening one would take TensorFlow's.
@@ -31,11 +32,11 @@ class TensorFlowCluster(BackendConfig):  # type: ignore[misc]
     Args:
       board: handle of the status board.
       fit: the number of the fit().
-      logs: folder for the full output of every worker.
+      run_dir: whose logs get the full output of every worker.
     """
 
-    def __init__(self, board: Any, fit: int, logs: Path):
-        self.board, self.fit, self.logs = board, fit, logs
+    def __init__(self, board: Any, fit: int, run_dir: str):
+        self.board, self.fit, self.run_dir = board, fit, run_dir
 
     @property
     def backend_cls(self) -> type[Backend]:
@@ -82,13 +83,14 @@ class _TensorFlowBackend(Backend):  # type: ignore[misc]
         addresses = [member.address for member in members]
         ray.get(
             [
-                private_ray.on_worker(worker_group, rank, _join, group, addresses, rank, str(backend_config.logs))
+                private_ray.on_worker(worker_group, rank, _join, group, addresses, rank, backend_config.run_dir)
                 for rank in range(len(members))
             ]
         )
 
 
 _port: socket.socket | None = None  # held as long as the process lives
+_directory: RunDirectory | None = None  # in which this worker's log is
 
 
 def group() -> str:
@@ -118,7 +120,8 @@ def _hold_port() -> Member:
     )
 
 
-def _join(group: str, addresses: list[str], rank: int, logs: str) -> None:
+def _join(group: str, addresses: list[str], rank: int, run_dir: str) -> None:
+    global _directory
     os.environ[_GROUP] = group
     os.environ["TF_CONFIG"] = json.dumps(
         {
@@ -127,8 +130,16 @@ def _join(group: str, addresses: list[str], rank: int, logs: str) -> None:
         }
     )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-    Path(logs).mkdir(parents=True, exist_ok=True)
-    log = os.open(Path(logs) / f"worker_{rank}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    _directory = RunDirectory(run_dir, locked=True)
+    log = os.open(_directory.log(f"worker_{rank}", group), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     for descriptor in (1, 2):
         os.dup2(log, descriptor)
     os.close(log)
+    _directory.keep_sending(contextlib.nullcontext)
+
+
+def send_log() -> None:
+    """Sends what this worker's log has not been sent of."""
+    if _directory is not None:
+        with contextlib.suppress(OSError):
+            _directory.send(contextlib.nullcontext)

@@ -5,9 +5,9 @@ What is decided is in decisions.py, and what a worker does in worker.py.
 
 import contextlib
 import pickle
-import shutil
 import textwrap
 import time
+import uuid
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -22,6 +22,7 @@ from launch.on_ray.fit import Fit
 from launch.on_ray.hang_detector import Hang
 from launch.on_ray.node_agents import NodeAgents
 from launch.on_ray.restart_policy import exit_status
+from launch.on_ray.saved_step import SavedStep
 from launch.on_ray.status_board import Snapshot, StatusBoard
 from launch.on_ray.worker import Job
 from trainer.base.errors import TrainingError, UsageError
@@ -30,7 +31,7 @@ from trainer.lifecycle.goodput import wall
 from trainer.lifecycle.signals import Signals
 from trainer.lifecycle.stop_requests import StopReason
 from trainer.observe.console import Console
-from trainer.rundir.directory import RunDirectory
+from trainer.rundir.directory import LOGS, RunDirectory
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_BETWEEN_LOOKS_FOR_ROOM = 1.0
@@ -54,12 +55,12 @@ def launch(command: Command, gin_text: str, directory: RunDirectory, signals: Si
     """
     cluster: Cluster = text.load(gin_text, prepare.CLUSTER)()
     most = command.workers[1]
-    new = not directory.path.exists()
+    new = not directory.exists()
     directory.acquire()
-    directory.logs.mkdir(exist_ok=True)
+    log = directory.log("driver", uuid.uuid4().hex)
     try:
         with (
-            session.terminal(directory.logs / "driver.log") as terminal,
+            session.terminal(log) as terminal,
             session.connected(most, cluster, prestart.preparation()),
         ):
             console = Console(terminal)
@@ -68,7 +69,7 @@ def launch(command: Command, gin_text: str, directory: RunDirectory, signals: Si
             board = ray.remote(num_cpus=0, scheduling_strategy=here, enable_task_events=False)(StatusBoard).remote()
             job = Job(
                 gin_text,
-                str(directory.path),
+                directory.where,
                 board,
                 command.workers,
                 cluster.worker.threads,
@@ -78,10 +79,13 @@ def launch(command: Command, gin_text: str, directory: RunDirectory, signals: Si
             signals.tell = console.say
             signals.wait_for_boundaries()
             run = _Run(job, directory, cluster, command.workers, signals, console)
-            return run.to_its_end()
+            directory.keep_sending(contextlib.nullcontext)  # logs, which anybody may write
+            status = run.to_its_end()
+        directory.send(contextlib.nullcontext)
+        return status
     except UsageError:
-        if new and not directory.config.exists():
-            shutil.rmtree(directory.path)  # the run has not begun, so it holds nothing but logs
+        if new and not directory.has_begun:
+            directory.withdraw()  # it holds nothing but logs
         raise
 
 
@@ -105,7 +109,8 @@ class _Run:
         self._reservation: placement.Reservation | None = None
         self._must_end = False  # a fit() that was called, whose controller may not be there yet
         self._room, self._next_look = Room(0, 0, 0), 0.0
-        self._running, self._saved, self._group = False, -1, ""
+        self._running, self._group = False, ""
+        self._saved_step = SavedStep(self._newest_saved)
 
     def to_its_end(self) -> int:
         """Does what is decided until the run is over; returns the exit status.
@@ -134,8 +139,7 @@ class _Run:
         self._running = running
         if ended and self._fit is not None and self._fit.error is not None:
             print(self._fit.error, flush=True)  # to the driver's log
-        if ended or board.deaths or now >= self._next_look:
-            self._saved = self._newest_saved()
+        saved = self._saved_step.look(now=ended or bool(board.deaths))
         if ended or now >= self._next_look:
             self._next_look = now + _SECONDS_BETWEEN_LOOKS_FOR_ROOM
             self._room = placement.look(self._cluster, board.members if running else (), self._room.look + 1)
@@ -145,15 +149,11 @@ class _Run:
         vitals = self._agents.look([board.members[rank] for rank in late]) if running else {}
         there = self._reservation is not None and self._reservation.is_there()
         room = self._room._replace(reserved=self._reservation.workers if self._reservation and there else 0)
-        return World(now, self._requests.pending, self._saved, room, running, error, board, vitals)
+        return World(now, self._requests.pending, saved, room, running, error, board, vitals)
 
     def _newest_saved(self) -> int:
-        """The step of the newest checkpoint; the one that was known, if the directory does not answer."""
-        try:
-            return self._directory.read_report().get("step", -1) if self._directory.has_checkpoints() else -1
-        except (OSError, UsageError, TrainingError) as error:
-            print(f"the run directory could not be read: {error}", flush=True)  # to the driver's log
-            return self._saved
+        """The step of the newest checkpoint; -1 if there is none."""
+        return self._directory.read_report().get("step", -1) if self._directory.has_checkpoints() else -1
 
     def _carry_out(self, command: commands.Command, board: Snapshot) -> int | None:
         """Does it; returns the exit status if the run is over."""
@@ -167,7 +167,7 @@ class _Run:
                 # Or what is left of the last attempt would be of this one.
                 session.answer(self._job.board.reset.remote(number))
                 environment = prestart.PRELOAD if self._cluster.prestart else {}
-                self._fit = Fit(number, self._job, workers, self._cluster, self._directory.logs, environment)
+                self._fit = Fit(number, self._job, workers, self._cluster, self._directory, environment)
                 self._must_end = False
             case commands.Ask(reason):
                 # A user's request is for whichever group there is, another one for this group alone.
@@ -204,7 +204,7 @@ class _Run:
 
     def _tell_of(self, hang: Hang, found: str, board: Snapshot) -> None:
         member = board.members[hang.rank]
-        log = self._directory.logs / f"hang_{board.group[:8]}_worker_{hang.rank}.txt"
+        log = self._directory.path / LOGS / f"hang_{board.group[:8]}_worker_{hang.rank}.txt"
         with contextlib.suppress(OSError):  # its disk may be what is wrong
             log.write_text(found + "\n")
         how = "has sent no heartbeat" if hang.silent else "has made no progress"

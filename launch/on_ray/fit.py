@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 
@@ -10,6 +9,7 @@ from launch.on_ray import private_ray
 from launch.on_ray.backend import Deaths, Placing, TensorFlowCluster
 from launch.on_ray.cluster import Cluster
 from launch.on_ray.worker import Job, train
+from trainer.rundir.directory import LOGS, RunDirectory
 
 
 class Fit:
@@ -20,17 +20,23 @@ class Fit:
       job: sent to every worker.
       workers: how many.
       cluster: their resources and placement.
-      logs: folder for the full output of every worker, and for what Ray Train writes.
+      directory: of the run; among its logs is what Ray Train writes.
       environment: additional environment variables of every worker.
     """
 
     def __init__(
-        self, number: int, job: Job, workers: int, cluster: Cluster, logs: Path, environment: Mapping[str, str]
+        self,
+        number: int,
+        job: Job,
+        workers: int,
+        cluster: Cluster,
+        directory: RunDirectory,
+        environment: Mapping[str, str],
     ):
         self.number = number
         self._trainer = private_ray.DataParallelTrainer(
             lambda: train(job),
-            backend_config=TensorFlowCluster(job.board, number, logs),
+            backend_config=TensorFlowCluster(job.board, number, job.run_dir),
             scaling_config=ScalingConfig(
                 num_workers=workers,
                 resources_per_worker=cluster.worker.resources,
@@ -39,7 +45,7 @@ class Fit:
             ),
             run_config=RunConfig(
                 name="ray",
-                storage_path=str(logs),
+                storage_path=str(directory.path / LOGS),
                 # No limit: restart_policy.py decides how many deaths are too many, and the driver ends the fit.
                 failure_config=FailureConfig(max_failures=-1),
                 callbacks=[Placing(job.board, number), Deaths(job.board, number)],

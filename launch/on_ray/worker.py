@@ -210,4 +210,5 @@ def train(job: Job) -> None:
             outcome = Outcome(0, "abandoned")
         else:
             raise PeerLost(f"{PeerLost.SAYS}: {str(error).strip().splitlines()[0]}") from None
+    backend.send_log()
     ray.get(job.board.end.remote(group, rank, outcome))

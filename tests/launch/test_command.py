@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from launch import cli
-from launch.command import LAUNCHERS, MODES, Command, ConfigurationSource
+from launch.command import LAUNCHERS, MODES, Command, ConfigurationSource, Permissions
 from trainer.base.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,11 +117,11 @@ def commands(number):
         try:
             yield Command(
                 ConfigurationSource(texts(), maybe(), maybe(), texts()),
-                random_.choice(["", text()]),
+                random_.choice(["", text(), f"s3://{text()}"]),
                 random_.choice(MODES),
                 random_.choice(LAUNCHERS),
                 random_.choice([(1, 1), (least, least + random_.randrange(3))]),
-                random_.choice([False, True]),
+                Permissions(random_.choice([False, True]), random_.choice([False, True])),
                 maybe(),
                 maybe(),
             )

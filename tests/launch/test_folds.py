@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 from tensorboard import default, program
 
-from launch.command import Command, ConfigurationSource
+from launch.command import Command, ConfigurationSource, Permissions
 from launch.fold_results import read, table, write
 from launch.folds import of_fold, run_all
 from trainer.base.errors import TrainingError
@@ -20,10 +20,12 @@ PATIENCE = 10.0
 
 def test_the_command_of_a_fold_differs_in_fold_and_folder():
     source = ConfigurationSource(("a.gin", "b.gin"), "cnn", "mirrored", ("EPOCHS = 2",))
-    command = Command(source, "/runs/sweep", allow_config_change=True)
+    command = Command(source, "/runs/sweep", permissions=Permissions(config_change=True))
     own = of_fold(command, 3)
     params = ("EPOCHS = 2", "FOLD = 3")
-    assert own == Command(source._replace(gin_params=params), "/runs/sweep/fold_3", allow_config_change=True)
+    assert own == Command(
+        source._replace(gin_params=params), "/runs/sweep/fold_3", permissions=Permissions(config_change=True)
+    )
     assert {"--gin_param=FOLD = 3", "--run_dir=/runs/sweep/fold_3"} < set(own.flags())
 
 

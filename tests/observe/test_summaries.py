@@ -7,6 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util import tensor_util
 
 from trainer.observe.summaries import Summaries
+from trainer.storage.local import LocalStore
 
 
 def opened(folder):
@@ -49,32 +50,37 @@ def test_the_graph(tmp_path):
 
 def test_nothing_is_made_before_the_first_value(tmp_path):
     summaries = Summaries(tmp_path / "tensorboard")
-    assert summaries.commit() == []
-    summaries.rewind([])
+    assert summaries.commit() == {}
+    summaries.rewind(LocalStore(tmp_path), "tensorboard", {})
     assert not (tmp_path / "tensorboard").exists()
 
 
 @pytest.mark.parametrize("committed_at", [0, 3, 9])
-def test_going_on_shows_every_step_once(tmp_path, committed_at):
-    """The first attempt writes up to step 9 and dies after the commit; the second goes on from there."""
-    first, committed = Summaries(tmp_path), []
+@pytest.mark.parametrize("large", [0, 1 << 20])
+def test_going_on_shows_every_step_once(tmp_path, monkeypatch, committed_at, large):
+    """The first attempt writes up to step 9 and dies; the second goes on from the commit. large: of an event file."""
+    monkeypatch.setattr("trainer.observe.summaries._LARGE", large)
+    first, committed = Summaries(tmp_path), {}
     for step in range(1, 10):
         first.scalars("train", step, {"loss": 1.0})
-        first.scalars("eval", step, {"loss": 1.0})
-        if step == committed_at:
-            committed = first.commit()
-    first.commit()
+        first.scalars("eval/test", step, {"loss": 1.0})
+        if step % 3 == 0:
+            lengths = first.commit()
+            committed = lengths if step == committed_at else committed
+    first.close()
     second = Summaries(tmp_path)
-    second.rewind(committed)
+    second.rewind(LocalStore(tmp_path.parent), tmp_path.name, committed)
     for step in range(committed_at + 1, 13):
         second.scalars("train", step, {"loss": 2.0})
-        second.scalars("eval", step, {"loss": 2.0})
-    assert set(committed) < set(second.commit())
-    for run in ("train", "eval"):
+        second.scalars("eval/test", step, {"loss": 2.0})
+    assert committed.keys() < second.commit().keys()
+    for run in ("train", "eval/test"):
         expected = [(step, 1.0 if step <= committed_at else 2.0) for step in range(1, 13)]
         assert scalars(tmp_path / run, "loss") == expected
-    # Set aside, not removed; nothing to set aside where all was committed.
-    assert bool(list(tmp_path.rglob("*superseded*"))) == (committed_at < 9)
+        files = len(list((tmp_path / run).iterdir()))
+        assert files == (1 + committed_at // 3 if large == 0 else 1 + (committed_at > 0)), (
+            "few files, not one per commit"
+        )
 
 
 def test_what_is_written_counts_as_progress(tmp_path, progress):

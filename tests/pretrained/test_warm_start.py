@@ -8,6 +8,7 @@ from keras import layers
 from trainer.base.errors import UsageError
 from trainer.pretrained.warm_start import WarmStart
 from trainer.rundir.checkpoints import Checkpoints
+from trainer.storage.local import LocalStore
 from trainer.tasks.protocol import Parts
 
 
@@ -103,7 +104,7 @@ def test_refusals_name_what_is_there(tmp_path):
 @pytest.fixture
 def run(tmp_path):
     """A run directory with two checkpoints; returns it and what it was saved with, by step."""
-    keeper, values = Checkpoints(tmp_path / "run" / "checkpoints", attempt=1), {}
+    keeper, values = Checkpoints(LocalStore(tmp_path / "run"), attempt=1), {}
     for step in (1, 2):
         plain = {f"models/model/{name}": value for name, value in weights(network(seed=step)).items()}
         averages = {f"average/loss/{name}": value + 1 for name, value in weights(network(seed=step)).items()}
@@ -207,7 +208,7 @@ def test_where_layers_differ_counted_names_are_refused(tmp_path):
 
 @pytest.mark.parametrize("extra", [0, 1])
 def test_of_a_run_counted_names_are_believed_if_all_are_the_same(tmp_path, extra):
-    keeper = Checkpoints(tmp_path / "run" / "checkpoints", attempt=1)
+    keeper = Checkpoints(LocalStore(tmp_path / "run"), attempt=1)
     keeper.save(1, {f"models/model/{name}": value for name, value in weights(counted(extra=extra)).items()}, {})
     keeper.wait()
     if extra:
@@ -218,7 +219,7 @@ def test_of_a_run_counted_names_are_believed_if_all_are_the_same(tmp_path, extra
 
 
 def test_a_model_of_a_run_may_have_another_name(tmp_path):
-    keeper = Checkpoints(tmp_path / "run" / "checkpoints", attempt=1)
+    keeper = Checkpoints(LocalStore(tmp_path / "run"), attempt=1)
     keeper.save(1, {f"models/encoder/{name}": value for name, value in weights(network(seed=1)).items()}, {})
     keeper.wait()
     with pytest.raises(UsageError, match="WarmStart.source_model: .*run has no model 'model'; it has: encoder"):

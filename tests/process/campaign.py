@@ -2,13 +2,15 @@
 
     python tests/process/campaign.py --kills=30 --seed=7
 
-runs it undisturbed too, and compares: weights, input digest, TensorBoard. With --workers it is one run on two Ray workers,
-which are killed, stopped (SIGSTOP) and made to hang in a step in turn.
+runs it undisturbed too, and compares: weights, input digest, TensorBoard. With --s3 its run directory is on an object
+store. With --workers it is one run on two Ray workers, which are killed, stopped (SIGSTOP) and made to hang in a step in
+turn.
 """
 
 import argparse
 import random
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -41,10 +43,12 @@ class Campaign(NamedTuple):
     attempts: int
 
 
-def run(command: Callable[[], Run], run_dir: Path, kills: int, seed: int, say=print) -> Campaign:
+def run(command: Callable[[], Run], place, kills: int, seed: int, say=print) -> Campaign:
     """Kills `kills` processes and lets the one after them finish.
 
     The moments take turns, so that a few kills meet them all; what is drawn is their order and the delays.
+
+    place: the run directory, as reading.OnDisk or reading.OnS3.
     """
     chance = random.Random(seed)
     moments: list[str] = []
@@ -54,13 +58,13 @@ def run(command: Callable[[], Run], run_dir: Path, kills: int, seed: int, say=pr
     for number, moment in enumerate(moments[:kills]):
         process = command()
         try:
-            _wait(process, moment, number * user_code.TOTAL // (kills + 1), run_dir, chance)
+            _wait(process, moment, number * user_code.TOTAL // (kills + 1), place, chance)
             assert process.process.poll() is None, f"{moment}: ended by itself\n{process.output}"
             process.kill()
             process.wait()
         finally:
             process.end()
-        done.append(_describe(process, run_dir, moment))
+        done.append(_describe(process, place, moment))
         say(f"kill {number + 1} of {kills}, seed {seed}: {done[-1]}")
     process = command()
     try:
@@ -134,9 +138,9 @@ def _wait_for(run, condition: Callable[[], object]) -> None:
             return
 
 
-def _wait(process: Run, moment: str, first: int, run_dir: Path, chance: random.Random) -> None:
+def _wait(process: Run, moment: str, first: int, place, chance: random.Random) -> None:
     """Waits for the moment, not before step `first` where it is one of training."""
-    first, delay = max([first, *reading.checkpoints(run_dir)]), chance.random()
+    first, delay = max([first, *place.checkpoints()]), chance.random()
     if moment == "start-up":
         time.sleep(6 * delay)
     elif moment == "compilation":
@@ -151,7 +155,7 @@ def _wait(process: Run, moment: str, first: int, run_dir: Path, chance: random.R
     elif moment == "saving":
         _wait_for_step(process, first + 1)
         for _ in forever():
-            if reading.being_saved(run_dir) or process.process.poll() is not None:
+            if place.being_saved() or process.process.poll() is not None:
                 break
         time.sleep(0.02 * delay)
 
@@ -162,10 +166,9 @@ def _wait_for_step(process: Run, step: int) -> None:
             return
 
 
-def _describe(process: Run, run_dir: Path, moment: str) -> Kill:
-    saved = max(reading.checkpoints(run_dir), default=-1)
-    return Kill(moment, process.find("^run ") is not None, process.step(), saved,
-                reading.being_saved(run_dir))  # fmt: skip
+def _describe(process: Run, place, moment: str) -> Kill:
+    saved = max(place.checkpoints(), default=-1)
+    return Kill(moment, process.find("^run ") is not None, process.step(), saved, place.being_saved())
 
 
 def _main() -> None:
@@ -173,9 +176,10 @@ def _main() -> None:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", action="store_true", help="kill the workers of one run on Ray, not whole commands")
+    parser.add_argument("--s3", action="store_true", help="the run directory is on S3, a server on loopback")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="campaign-") as place:
-        folder, killed, whole = (Path(place) / name for name in ("user", "killed", "whole"))
+    with tempfile.TemporaryDirectory(prefix="campaign-") as temporary:
+        folder, killed, whole = (Path(temporary) / name for name in ("user", "killed", "whole"))
         folder.mkdir()
         user_code.write(folder)
         if options.workers:
@@ -183,8 +187,19 @@ def _main() -> None:
             _on_ray(folder, whole, 0, options.seed, epochs)
             _on_ray(folder, killed, options.kills, options.seed, epochs)
         else:
-            _alone(folder, whole, 0, options.seed)
-            attempts = _alone(folder, killed, options.kills, options.seed)
+            _alone(folder, reading.OnDisk(whole), str(whole), 0, options.seed)
+            if options.s3:
+                sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+                import s3_server
+
+                server = s3_server.Server()
+                url = f"{server.bucket()}/killed"
+                place = reading.OnS3(url, server.environment)
+                attempts = _alone(folder, place, url, options.kills, options.seed, **server.environment)
+                place.download(killed)
+                server.close()
+            else:
+                attempts = _alone(folder, reading.OnDisk(killed), str(killed), options.kills, options.seed)
             assert reading.report(killed)["attempts"] == attempts, f"{attempts} processes got to work"
         reading.require_equal(whole, killed)
         report = reading.report(killed)
@@ -194,8 +209,8 @@ def _main() -> None:
         )
 
 
-def _alone(folder: Path, run_dir: Path, kills: int, seed: int) -> int:
-    return run(lambda: Run(*user_code.LONG, f"--run_dir={run_dir}", cwd=folder), run_dir, kills, seed).attempts
+def _alone(folder: Path, place, run_dir: str, kills: int, seed: int, **more: str) -> int:
+    return run(lambda: Run(*user_code.LONG, f"--run_dir={run_dir}", cwd=folder, **more), place, kills, seed).attempts
 
 
 def _on_ray(folder: Path, run_dir: Path, kills: int, seed: int, epochs: int) -> None:

@@ -1,6 +1,7 @@
 """What a run leaves behind, read as a user reads it: checkpoints, scalars, report.json, or nothing at all."""
 
 import json
+import re
 from pathlib import Path
 
 
@@ -17,6 +18,55 @@ def checkpoints(run_dir: Path) -> list[int]:
 def being_saved(run_dir: Path) -> bool:
     """Whether a checkpoint is being written at this moment."""
     return any((run_dir / "checkpoints").glob(".step_*"))
+
+
+class OnDisk:
+    """A run directory that is looked at while others write to it."""
+
+    def __init__(self, run_dir: Path):
+        self.run_dir = run_dir
+
+    def checkpoints(self) -> list[int]:
+        return checkpoints(self.run_dir)
+
+    def being_saved(self) -> bool:
+        return being_saved(self.run_dir)
+
+
+class OnS3:
+    """The same on an object store. url: of the run directory.  server: its endpoint and credentials."""
+
+    def __init__(self, url: str, server: dict[str, str]):
+        import s3fs
+
+        self.url = url
+        self.files = s3fs.S3FileSystem(
+            key=server["AWS_ACCESS_KEY_ID"], secret=server["AWS_SECRET_ACCESS_KEY"],
+            endpoint_url=server["AWS_ENDPOINT_URL"], use_listings_cache=False, skip_instance_cache=True,
+        )  # fmt: skip
+
+    def _found(self) -> dict[str, set[str]]:
+        """The names of the files of each checkpoint's folder, published or not."""
+        found: dict[str, set[str]] = {}
+        for path in self.files.find(f"{self.url}/checkpoints"):
+            folder, _, name = path.rpartition("/")
+            found.setdefault(folder.rpartition("/")[2], set()).add(name)
+        return found
+
+    def checkpoints(self) -> list[int]:
+        return sorted({int(folder[5:13]) for folder, names in self._found().items() if "manifest.json" in names})
+
+    def being_saved(self) -> bool:
+        return any("manifest.json" not in names for names in self._found().values())
+
+    def download(self, run_dir: Path) -> Path:
+        """Copies all of it; checkpoints get the names that they would have on a disk."""
+        root = self.url.removeprefix("s3://") + "/"
+        for path in self.files.find(self.url):
+            local = run_dir / re.sub(r"\.attempt_\d+/", "/", path.removeprefix(root))
+            local.parent.mkdir(parents=True, exist_ok=True)
+            local.write_bytes(self.files.cat_file(path))
+        return run_dir
 
 
 def tensors(run_dir: Path, step: int | None = None) -> dict:

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.process
 @pytest.mark.parametrize("kills, seed", [(3, 2), pytest.param(10, 1, marks=pytest.mark.slow)])
 def test_kills_change_nothing(start, undisturbed, tmp_path, kills, seed):
     run_dir = tmp_path / "run"
-    found = campaign.run(lambda: start(*user_code.LONG, f"--run_dir={run_dir}"), run_dir, kills, seed)
+    found = campaign.run(lambda: start(*user_code.LONG, f"--run_dir={run_dir}"), reading.OnDisk(run_dir), kills, seed)
 
     report = reading.report(run_dir)
     assert len(found.kills) == kills

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from trainer.base.errors import EnvironmentTrouble, TrainingError, UsageError
 from trainer.rundir.checkpoints import Checkpoints
+from trainer.storage.local import LocalStore
 
 
 def values(step):
@@ -36,19 +37,24 @@ def said():
 
 
 @pytest.fixture
-def new(tmp_path, said):
-    """Opens the checkpoints as another attempt would."""
-    return lambda attempt=1, **options: Checkpoints(tmp_path, attempt, said.append, **options)
+def folder(tmp_path):
+    return tmp_path / "checkpoints"
 
 
 @pytest.fixture
-def saved(new, tmp_path):
+def new(tmp_path, said):
+    """Opens the checkpoints as another attempt would."""
+    return lambda attempt=1, **options: Checkpoints(LocalStore(tmp_path), attempt, said.append, **options)
+
+
+@pytest.fixture
+def saved(new, folder):
     """Checkpoints of steps 10, 20 and 30; returns their folder."""
     checkpoints = new()
     for step in (10, 20, 30):
         checkpoints.save(step, values(step), {"shards": step})
     checkpoints.wait()
-    return tmp_path
+    return folder
 
 
 def names(folder):
@@ -56,8 +62,8 @@ def names(folder):
 
 
 def test_what_is_restored_is_what_was_saved(saved, new, said):
-    step, restored, notes = new().restore(set_bad_aside=True)
-    assert (step, notes, said) == (30, {"shards": 30}, [])
+    step, restored, notes, name = new().restore(set_bad_aside=True)
+    assert (step, notes, name, said) == (30, {"shards": 30}, "step_00000030", [])
     assert restored.keys() == values(30).keys()
     for name, value in values(30).items():
         assert restored[name].dtype == value.dtype and restored[name].shape == value.shape
@@ -72,16 +78,16 @@ def test_tensorflow_reads_them(saved):
 
 def test_nothing_to_restore(new, tmp_path):
     assert new().restore(set_bad_aside=True) is None
-    assert Checkpoints(tmp_path / "not_there", 1).restore(set_bad_aside=True) is None
+    assert Checkpoints(LocalStore(tmp_path / "not_there"), 1).restore(set_bad_aside=True) is None
 
 
 @pytest.mark.parametrize("keep", [1, 2])
-def test_the_newest_are_kept(new, tmp_path, keep):
+def test_the_newest_are_kept(new, folder, keep):
     checkpoints = new(keep=keep)
     for step in (10, 20, 30):
         checkpoints.save(step, values(step), {})
     checkpoints.wait()
-    assert names(tmp_path) == ["step_00000010", "step_00000020", "step_00000030"][-keep:]
+    assert names(folder) == ["step_00000010", "step_00000020", "step_00000030"][-keep:]
 
 
 def test_none_to_keep_is_refused(new):
@@ -126,7 +132,7 @@ DAMAGES = [
     (lose_data, "state.data-00000-of-00001 is missing"),
     (lose_manifest, "manifest.json"),
     (of_another_step, "another format or step"),
-    *((manifest(content), "") for content in [b"", b"{}", b"[]", b"null", b'{"format": 1', b"\xff\x00", b"\0" * 500]),
+    *((manifest(content), "") for content in [b"", b"{}", b"[]", b"null", b'{"format": 2', b"\xff\x00", b"\0" * 500]),
 ]
 
 
@@ -171,7 +177,7 @@ def test_when_none_can_be_read_nothing_is_started_afresh(saved, new):
 
 
 def test_what_a_killed_writer_left_is_no_checkpoint_and_is_cleaned_up(saved, new, said):
-    shutil.copytree(saved / "step_00000030", saved / ".step_00000040.attempt_1")
+    shutil.copytree(saved / "step_00000030", saved / ".step_00000040.0123abcd.staged")
     (saved / "mine").mkdir()
     checkpoints = new(2)
     assert checkpoints.restore(set_bad_aside=True).step == 30 and not said
@@ -180,20 +186,22 @@ def test_what_a_killed_writer_left_is_no_checkpoint_and_is_cleaned_up(saved, new
 
 
 def test_a_failure_in_the_background_surfaces_at_the_next_call(tmp_path, said):
-    (tmp_path / "file").write_text("in the way")
-    checkpoints = Checkpoints(tmp_path / "file", 1, said.append)
+    (tmp_path / "checkpoints").write_text("in the way")
+    checkpoints = Checkpoints(LocalStore(tmp_path), 1, said.append)
     committed = []
-    checkpoints.save(10, values(10), {}, lambda: committed.append(10))
-    with pytest.raises(TrainingError, match=rf"{tmp_path}/file, which has [\d,]+ bytes free .*Not a directory.*room"):
+    checkpoints.save(10, values(10), {}, committed=lambda: committed.append(10))
+    with pytest.raises(
+        TrainingError, match=rf"{tmp_path}/checkpoints, which has [\d,]+ bytes free .*Not a directory.*room"
+    ):
         checkpoints.wait()
     checkpoints.wait()  # said once
-    checkpoints.save(10, values(10), {}, lambda: committed.append(10))
+    checkpoints.save(10, values(10), {}, committed=lambda: committed.append(10))
     deadline = time.monotonic() + 60
     while not checkpoints.failed():  # which asks without waiting
         assert time.monotonic() < deadline
         time.sleep(0.01)
     with pytest.raises(TrainingError):
-        checkpoints.save(20, values(20), {}, lambda: committed.append(20))
+        checkpoints.save(20, values(20), {}, committed=lambda: committed.append(20))
     assert committed == []
 
 
@@ -201,32 +209,32 @@ def test_a_step_that_is_saved_already_is_not_saved_again(saved, new):
     checkpoints, committed = new(2), []
     checkpoints.restore(set_bad_aside=True)
     before = data_file(saved / "step_00000030").stat().st_mtime_ns
-    checkpoints.save(30, values(31), {}, lambda: committed.append(30))
+    checkpoints.save(30, values(31), {}, committed=lambda: committed.append(30))
     checkpoints.wait()
     assert committed == [30] and data_file(saved / "step_00000030").stat().st_mtime_ns == before
 
 
-def test_committed_is_called_once_the_checkpoint_stands(new, tmp_path):
+def test_committed_is_called_once_the_checkpoint_stands(new):
     checkpoints, seen = new(), []
-    checkpoints.save(10, values(10), {}, lambda: seen.append(Checkpoints(tmp_path, 2).restore(False).step))
+    checkpoints.save(10, values(10), {}, committed=lambda: seen.append(new(2).restore(False).step))
     checkpoints.wait()
     assert seen == [10]
 
 
-def test_nothing_half_written_is_ever_seen(new, tmp_path):
+def test_nothing_half_written_is_ever_seen(new, folder):
     """Looks at the folder, over and over, while a checkpoint of 40 MB is written."""
     checkpoints, looks, done = new(), 0, []
     large = {"large": np.random.default_rng(0).integers(0, 255, 40 << 20).astype(np.uint8)}
-    checkpoints.save(10, large, {}, lambda: done.append(True))
+    checkpoints.save(10, large, {}, committed=lambda: done.append(True))
     while not done:
-        for folder in tmp_path.glob("step_*"):
-            files = json.loads((folder / "manifest.json").read_text())["files"]
-            assert {path.name: path.stat().st_size for path in folder.iterdir() if path.name in files} == {
+        for one in folder.glob("step_*"):
+            files = json.loads((one / "manifest.json").read_text())["files"]
+            assert {path.name: path.stat().st_size for path in one.iterdir() if path.name in files} == {
                 name: entry["bytes"] for name, entry in files.items()
             }
         looks += 1
     checkpoints.wait()
-    assert looks > 1 and names(tmp_path) == ["step_00000010"]
+    assert looks > 1 and names(folder) == ["step_00000010"]
 
 
 class Troubled:
@@ -244,11 +252,11 @@ class Troubled:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.ESTALE])
-def test_a_disk_that_is_full_for_a_while_is_tried_again(tmp_path, new, said, number):
+def test_a_disk_that_is_full_for_a_while_is_tried_again(folder, new, said, number):
     checkpoints = new(committing=Troubled(number, 2))
     checkpoints.save(10, values(10), {})
     checkpoints.wait()
-    assert names(tmp_path) == ["step_00000010"]
+    assert names(folder) == ["step_00000010"]
     assert said == [
         f"warning: the checkpoint of step 10 could not be written ([Errno {number}] {os.strerror(number)}): trying again"
     ]
@@ -273,9 +281,9 @@ def test_a_checkpoint_that_could_not_be_read_for_a_reason_that_may_pass_is_left_
     def stale(*arguments):
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
-    monkeypatch.setattr(pathlib.Path, "read_text", stale)
-    with pytest.raises(EnvironmentTrouble, match="step_00000030 could not be read .* it may be well"):
-        new().restore(set_bad_aside=True)
+    monkeypatch.setattr(pathlib.Path, "read_bytes", stale)
+    with pytest.raises(EnvironmentTrouble, match="step_000000.0 could not be read .* it may be well"):
+        Checkpoints(LocalStore(saved.parent, patience=0), 2).restore(set_bad_aside=True)
     assert names(saved) == ["step_00000010", "step_00000020", "step_00000030"]
 
 
@@ -320,7 +328,7 @@ def test_other_threads_run_while_large_values_are_saved_and_restored(new, longes
 
 
 def test_what_is_more_than_is_written_at_once_goes_to_several_files(saved, new, monkeypatch):
-    monkeypatch.setattr("trainer.rundir.checkpoints._AT_ONCE", 10)
+    monkeypatch.setattr("trainer.rundir.state_files._AT_ONCE", 10)
     checkpoints = new()
     checkpoints.save(40, values(40), {})
     checkpoints.wait()

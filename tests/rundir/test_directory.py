@@ -57,8 +57,8 @@ def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path):
     for path in (tmp_path / "file", tmp_path / "file/below"):
         with pytest.raises(UsageError, match=f"--run_dir={path} cannot be written to: "):
             RunDirectory(path).acquire()
-    with pytest.raises(UsageError, match="--run_dir=gs://bucket/run: give a folder on this machine"):
-        RunDirectory("gs://bucket/run")
+    with pytest.raises(UsageError, match="ftp://bucket/run: there is no ftp:// here"):
+        RunDirectory("ftp://bucket/run")
 
 
 def test_paths_are_absolute(tmp_path, monkeypatch):
@@ -140,8 +140,8 @@ class Place:
         self.directory = RunDirectory(path)
         self.attempt = self.directory.claim()
         committing = self.directory.committing
-        self.checkpoints = Checkpoints(self.directory.checkpoints, self.attempt, print, committing, keep=1)
-        self.summaries = Summaries(self.directory.tensorboard, committing)
+        self.checkpoints = Checkpoints(self.directory.store, self.attempt, print, committing, keep=1)
+        self.summaries = Summaries(path / "tensorboard", committing)
 
 
 @pytest.mark.parametrize("what", WRITES)

@@ -3,6 +3,7 @@
 0 done    1 a failure while running    2 wrong usage, configuration or input    128 + N stopped by signal N
 """
 
+import io
 import os
 import sys
 import traceback
@@ -18,6 +19,9 @@ def guarded(run: Callable[[], int]) -> NoReturn:
     Of a UsageError, a TrainingError and trouble of a disk or a network only the message is printed, to standard error.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be any bytes
     try:
         status = run()
     except (UsageError, TrainingError) as error:

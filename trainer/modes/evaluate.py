@@ -44,7 +44,7 @@ def restore(experiment: Experiment) -> int:
     """
     if experiment.resumption.saved is None:
         raise UsageError(
-            f"--run_dir={experiment.invocation.directory.path} holds no checkpoint: train there first, "
+            f"--run_dir={experiment.invocation.directory.where} holds no checkpoint: train there first, "
             f"or name the directory of a run that has trained"
         )
     TrainState(experiment.device_loop.state).assign(experiment.resumption.saved.values)

@@ -1,5 +1,6 @@
 """--mode=predict: writes the outputs of the newest checkpoint for every example of an input. Trains nothing."""
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -42,15 +43,17 @@ def run(experiment: Experiment) -> int:
         np.savez(file, **outputs)  # type: ignore[arg-type]
     shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in outputs.items())
     experiment.invocation.console.say(f"step {step:,}  {len(source):,} examples  {shapes}")
-    experiment.invocation.console.fact("output", str(output))
+    experiment.invocation.console.fact("output", directory.shown(output))
     if experiment.evaluator.has_samples:
         with building("what the task shows"):
             shown = experiment.evaluator.samples(_SHOWN, seed=0)
-        experiment.invocation.console.fact("shown", str(_show(shown_in, shown)))
+        _show(shown_in, shown)
+        experiment.invocation.console.fact("shown", directory.shown(shown_in))
+    directory.send(contextlib.nullcontext)  # where RUN_DIR is remote
     return 0
 
 
-def _show(folder: Path, shown: Mapping[str, np.ndarray]) -> Path:
+def _show(folder: Path, shown: Mapping[str, np.ndarray]) -> None:
     folder.mkdir(exist_ok=True)
     for name, values in shown.items():
         kind, _, plain = name.partition("/")
@@ -58,7 +61,6 @@ def _show(folder: Path, shown: Mapping[str, np.ndarray]) -> Path:
             pictures.save(folder / f"{plain}.png", pictures.grid(values))
         else:
             (folder / f"{plain}.txt").write_bytes(b"\n\n".join(values.tolist()) + b"\n")
-    return folder
 
 
 def _source(experiment: Experiment, path: str | None) -> Source:

@@ -13,7 +13,7 @@ from trainer.data.source import Splits
 from trainer.distributed.ranks import Ranks
 from trainer.modes.invocation import Invocation
 from trainer.rundir.checkpoints import Checkpoints, ReadOnlyCheckpoints, SavedState
-from trainer.rundir.directory import ReadOnlyRunDirectory, RunDirectory
+from trainer.rundir.directory import CHECKPOINTS, ReadOnlyRunDirectory, RunDirectory
 
 
 class Resumption(NamedTuple):
@@ -39,27 +39,27 @@ def resume(invocation: Invocation, ranks: Ranks, checkpoints: Callable[..., Chec
     has ever begun there is nothing to read, and nothing is claimed before it begins.
 
     Args:
-      checkpoints: returns the checkpoints, given directory, attempt, say and committing.
+      checkpoints: returns the checkpoints, given store, attempt, say and committing.
 
     Raises:
       UsageError: report or checkpoints cannot be read, or the run's checkpoints are gone; or ranks were started with
         other configurations.
     """
     _require_same_configuration(invocation, ranks)
-    directory = invocation.directory if ranks.first else ReadOnlyRunDirectory(invocation.directory.path)
+    directory = invocation.directory if ranks.first else ReadOnlyRunDirectory(invocation.directory.where)
     before, attempt = ranks.from_first(_claim_and_read(directory, invocation.mode) if ranks.first else None)
     keeper = (checkpoints if ranks.first else ReadOnlyCheckpoints)(
-        directory=directory.checkpoints,
+        store=directory.store,
         attempt=attempt,
         say=invocation.console.say,
         committing=directory.committing,
     )
     saved = keeper.restore(set_bad_aside=invocation.mode == "train") if ranks.first else None
-    step = ranks.from_first(saved.step if saved else None)
-    if step is None:
+    name = ranks.from_first(saved.name if saved else None)
+    if name is None:
         _require_no_loss(directory, before.get("step", 0))
     elif not ranks.first:
-        saved = keeper.read(step)
+        saved = keeper.read(name)
     return Resumption(directory, keeper, before, attempt, saved)
 
 
@@ -95,7 +95,7 @@ def require_same_data(
     Args:
       fingerprints: of the splits, by name; empty if the mode trains nothing.
     """
-    saved, run_dir, mode = resumption.saved, resumption.directory.path, invocation.mode
+    saved, run_dir, mode = resumption.saved, resumption.directory.where, invocation.mode
     if saved is None:
         return
     if saved.notes["examples"] != order.examples:
@@ -140,6 +140,6 @@ def require_shared_data(examples: int, fingerprints: Mapping[str, Fingerprint], 
 def _require_no_loss(directory: RunDirectory, step: int) -> None:
     if step > 0:
         raise UsageError(
-            f"{directory.checkpoints} holds no checkpoint, but the run had come to step {step:,}: put its checkpoints "
-            f"back, or start afresh in another run_dir"
+            f"{directory.where}/{CHECKPOINTS} holds no checkpoint, but the run had come to step {step:,}: put its "
+            f"checkpoints back, or start afresh in another run_dir"
         )

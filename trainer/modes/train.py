@@ -1,5 +1,6 @@
 """--mode=train: trains from where the run stands to its end, or until a stop request. The loop itself is in loop/."""
 
+import contextlib
 import functools
 import importlib.metadata
 import platform
@@ -20,6 +21,7 @@ from trainer.loop.reporter import Reporter
 from trainer.modes.records import Experiment
 from trainer.modes.state import TrainState
 from trainer.observe.summaries import NoSummaries, Summaries
+from trainer.rundir.directory import TENSORBOARD
 from trainer.step.values import EVALUATED, assign_values, read_values
 
 
@@ -59,9 +61,11 @@ class TrainAttempt:
         self._experiment, self._invocation = experiment, experiment.invocation
         self._resumption, self._directory = experiment.resumption, experiment.resumption.directory
         self._console, self.goodput = experiment.invocation.console, experiment.invocation.goodput
-        self.reason, self._journal_failed = StopReason.NONE, False
+        self.reason, self._told = StopReason.NONE, False  # of trouble with what only informs
         first = experiment.replicas.ranks.first
-        self._summaries = (Summaries if first else NoSummaries)(self._directory.tensorboard, self._directory.committing)
+        self._summaries: Summaries = NoSummaries()
+        if first:
+            self._summaries = Summaries(self._directory.path / TENSORBOARD, self._directory.writing)
         context = self._context()
         self.actions = sorted((make(context) for make in experiment.actions), key=lambda action: action.turn)
         _require_measured(self.actions)
@@ -157,7 +161,8 @@ class TrainAttempt:
             configuration = self._invocation.configuration
             self._directory.write("config.gin", configuration.gin_text)
             self._directory.write("operative_config.gin", configuration.operative())
-            self._summaries.rewind(resumption.saved.notes["event_files"] if resumption.saved else [])
+            committed = resumption.saved.notes["event_files"] if resumption.saved else {}
+            self._summaries.rewind(self._directory.store, TENSORBOARD, committed)
         if resumption.saved is None:
             self._summaries.text("config.gin", configuration.gin_text)
             self._summaries.graph(experiment.evaluator.graph(experiment.examples.splits.train.fields))
@@ -165,6 +170,7 @@ class TrainAttempt:
         self.goodput.keep_journal(self._write_journal)
         self.goodput.write_entry()
         self._say_what_begins()
+        self._directory.keep_sending()
         self._invocation.setup.begun()
         self._invocation.setup.watch(experiment.device_loop.train_step.collective_wait.count)
         self.goodput.switch("other")
@@ -174,7 +180,7 @@ class TrainAttempt:
         self._directory.acquire()
         if not self._directory.attempt and self._directory.claim() != self._resumption.attempt:
             raise UsageError(
-                f"--run_dir={self._directory.path} was trained in by another process while this one started: "
+                f"--run_dir={self._directory.where} was trained in by another process while this one started: "
                 f"run the same command again"
             )
 
@@ -185,7 +191,7 @@ class TrainAttempt:
         resumed = f"; goes on from step {saved.step:,}, attempt {self._resumption.attempt}" if saved else ""
         weights = sum(tf.size(v.value).numpy() for o in parts.objectives for v in o.variables)
         layout = examples.layout
-        fact("run", f"{self._directory.path}{resumed}")
+        fact("run", f"{self._directory.where}{resumed}")
         fact("devices", strategies.describe(experiment.replicas.strategy))
         fact("data", f"{sizes} examples")
         for note in examples.notes:
@@ -207,7 +213,7 @@ class TrainAttempt:
         if not seen.all():
             blind = ", ".join(map(str, np.flatnonzero(seen == 0)))
             raise UsageError(
-                f"--run_dir={self._directory.path} of rank 0 is not seen by rank {blind}: name a folder on a mount "
+                f"--run_dir={self._directory.where} of rank 0 is not seen by rank {blind}: name a folder on a mount "
                 f"that all machines share"
             )
 
@@ -226,7 +232,7 @@ class TrainAttempt:
             }
             report = self._report("running", step)
             self._resumption.checkpoints.save(
-                step, self._state.read(), notes, committed=lambda: self._directory.write_report(report)
+                step, self._state.read(), notes, self._send, committed=lambda: self._directory.write_report(report)
             )
 
     def _require_saved(self) -> None:
@@ -271,7 +277,21 @@ class TrainAttempt:
         self._console.close()
         for action in self.actions:
             action.close()
-        self._summaries.commit()
+        self._summaries.close()
+        with contextlib.suppress(TrainingError):  # that the attempt is over has been told where it saves
+            self._send()
+
+    def _send(self) -> None:
+        """Sends event files and pictures, which only inform: what cannot be sent is sent later."""
+        try:
+            self._directory.send()
+        except OSError as error:
+            self._tell_once(f"events and pictures could not be sent to {self._directory.where} ({error})")
+
+    def _tell_once(self, trouble: str) -> None:
+        if not self._told:
+            self._console.say(f"warning: {trouble}; training goes on")
+        self._told = True
 
     def _write_journal(self, entry: dict[str, Any]) -> None:
         latest = self.reporter.latest
@@ -281,13 +301,11 @@ class TrainAttempt:
         except OSError as error:
             if not of_environment(error):
                 raise
-            if not self._journal_failed:  # it only informs
-                self._console.say(f"warning: where time goes could not be written down ({error}); training goes on")
-            self._journal_failed = True
+            self._tell_once(f"where time goes could not be written down ({error})")
 
     def _say_where(self) -> None:
-        self._console.fact("run", str(self._directory.path))
-        self._console.fact("watch", f"tensorboard --logdir {self._directory.tensorboard}")
+        self._console.fact("run", self._directory.where)
+        self._console.fact("watch", f"tensorboard --logdir {self._directory.where}/{TENSORBOARD}")
 
     def _report(self, status: str, step: int) -> dict[str, Any]:
         """The contents of report.json."""

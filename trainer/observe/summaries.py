@@ -2,12 +2,13 @@
 
     RUN_DIR/tensorboard/train, RUN_DIR/tensorboard/eval, RUN_DIR/images
 
-Event files are closed at every checkpoint. Those written after the checkpoint that a run resumes from are renamed, so
-that TensorBoard shows every step once.
+An attempt writes one event file for each of these folders, or a few. A checkpoint holds how long each file was; a run
+that resumes from it cuts them to that length, and removes those that came later, so that TensorBoard shows every step
+once.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +18,33 @@ from tensorboard.plugins import projector
 from trainer.base.liveness import progressed
 from trainer.observe import pictures
 from trainer.storage import atomic
+from trainer.storage.store import Store
+
+# After a commit at which its event file had more bytes, a folder gets another one: of a remote run directory the whole
+# file is sent whenever it has changed.
+_LARGE = 8 << 20
 
 
 class Summaries:
     """Writes scalars, texts, images, graphs and word vectors.
 
     Args:
-      directory: RUN_DIR/tensorboard; created with the first value.
-      committing: a context in which files are created; raises if this attempt may write no more.
+      directory: RUN_DIR/tensorboard, see RunDirectory.path; created with the first value.
+      writing: a context in which files are created; raises if this attempt may write no more.
     """
 
     def __init__(
         self,
         directory: Path,
-        committing: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+        writing: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     ):
-        self._directory, self._committing = directory, committing
+        self._directory, self._writing = directory, writing
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
+        self._committed: dict[str, int] = {}
 
     def _writer(self, run: str) -> tf.summary.SummaryWriter:
         if run not in self._writers:
-            with self._committing():
+            with self._writing():
                 self._writers[run] = tf.summary.create_file_writer(str(self._directory / run))
         return self._writers[run]
 
@@ -55,7 +62,7 @@ class Summaries:
                 if kind == "images":
                     picture = pictures.grid(values)
                     tf.summary.image(plain, picture[None])
-                    with self._committing():
+                    with self._writing():
                         pictures.save(self._directory.parent / "images" / f"{plain}_{step:08d}.png", picture)
                 else:
                     lines = [value.decode("utf-8", "replace") for value in values]
@@ -77,7 +84,7 @@ class Summaries:
             "meta.tsv": (word.translate(whitespace) for word, _ in shown),
             "vecs.tsv": ("\t".join(f"{x:.6g}" for x in vector) for _, vector in shown),
         }
-        with self._committing():
+        with self._writing():
             for name, each in lines.items():
                 with atomic.replacing(folder / name) as file, file.open("w", encoding="utf-8") as stream:
                     for line in each:
@@ -92,27 +99,50 @@ class Summaries:
         with self._writer("train").as_default(step=0):
             tf.summary.graph(graph)
 
-    def commit(self) -> list[str]:
-        """Closes the event files; returns the paths of all, relative to the directory. Later values go to new files."""
+    def commit(self) -> dict[str, int]:
+        """Puts all values into the event files; returns the bytes of each by its name in the directory.
+
+        Those of earlier attempts are among them.
+        """
+        for writer in self._writers.values():
+            writer.flush()
+        found = {path.relative_to(self._directory).as_posix(): path.stat().st_size for path in self._files()}
+        for run in list(self._writers):
+            newest = max(name for name in found if name.rpartition("/")[0] == run)
+            if found[newest] > _LARGE:
+                self._writers.pop(run).close()
+        return self._committed | found
+
+    def _files(self) -> list[Path]:
+        return [path for path in self._directory.rglob("*") if _is_event_file(path.name) and path.is_file()]
+
+    def rewind(self, store: Store, folder: str, committed: Mapping[str, int]) -> None:
+        """Cuts the event files to what they were at a commit, since the steps after it will be written again.
+
+        Args:
+          store: the run directory.
+          folder: the name of this directory in it.
+          committed: what `commit` returned.
+        """
+        self._committed = dict(committed)
+        for name, size in store.sizes(folder).items():
+            if _is_event_file(name):
+                length = committed.get(name.removeprefix(f"{folder}/"), 0)
+                if size > length:
+                    store.cut(name, length)
+
+    def close(self) -> None:
+        """Closes the event files."""
         for writer in self._writers.values():
             writer.close()
         self._writers = {}
-        return sorted(str(path.relative_to(self._directory)) for path in self._files())
-
-    def rewind(self, committed: Iterable[str]) -> None:
-        """Renames every event file that is not among `committed`: its steps will be written again."""
-        kept = set(committed)
-        for path in self._files():
-            if str(path.relative_to(self._directory)) not in kept:
-                # TensorBoard reads whatever has "tfevents" in its name.
-                path.rename(path.with_name(path.name.replace("tfevents", "superseded")))
-
-    def _files(self) -> list[Path]:
-        return [path for path in self._directory.rglob("*tfevents*") if path.is_file()]
 
 
 class NoSummaries(Summaries):
     """Writes nothing: rank 0 does."""
+
+    def __init__(self) -> None:
+        super().__init__(Path())
 
     def scalars(self, run: str, step: int, values: Mapping[str, float]) -> None:
         pass
@@ -129,8 +159,13 @@ class NoSummaries(Summaries):
     def graph(self, graph: tf.Graph) -> None:
         pass
 
-    def commit(self) -> list[str]:
-        return []
+    def commit(self) -> dict[str, int]:
+        return {}
 
-    def rewind(self, committed: Iterable[str]) -> None:
+    def rewind(self, store: Store, folder: str, committed: Mapping[str, int]) -> None:
         pass
+
+
+def _is_event_file(name: str) -> bool:
+    """As TensorBoard takes files for event files."""
+    return "tfevents" in name.rpartition("/")[2]

@@ -23,6 +23,7 @@ from trainer.data.reading import essence
 from trainer.data.source import Field
 from trainer.pretrained import torch_weights
 from trainer.rundir.checkpoints import ReadOnlyCheckpoints
+from trainer.storage.local import LocalStore
 from trainer.tasks.protocol import Parts
 
 
@@ -212,7 +213,7 @@ def _counted(names: Iterable[str]) -> dict[tuple[str, str], set[str]]:
 
 
 def _of_run(path: Path, model: str) -> dict[str, np.ndarray]:
-    saved = ReadOnlyCheckpoints(path / "checkpoints", attempt=0).restore(set_bad_aside=False)
+    saved = ReadOnlyCheckpoints(LocalStore(path), attempt=0).restore(set_bad_aside=False)
     if saved is None:
         raise UsageError(f"WarmStart.path: the folder {path} is no run directory with a checkpoint")
     averages = dict[str, list[np.ndarray]]()

@@ -1,53 +1,48 @@
-"""Checkpoints: written in the background, committed atomically, verified when they are read.
+"""Checkpoints: written in the background, published whole or not at all, verified when they are read.
 
     RUN_DIR/checkpoints/step_00001000/   state.index, state.data-* (tf.train.load_checkpoint), manifest.json
 
-What a checkpoint holds is decided in modes/state.py, when one is made in actions/checkpoint.py.
+What a checkpoint holds is decided in modes/state.py, when one is made in actions/checkpoint.py; how files come to be
+there whole, in storage/.
 """
 
 import contextlib
-import json
-import math
-import os
-import re
-import shutil
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from trainer.base import unlocked
 from trainer.base.errors import EnvironmentTrouble, TrainingError, UsageError, of_environment
-from trainer.base.liveness import progressed
+from trainer.rundir import manifest, state_files
+from trainer.rundir.directory import CHECKPOINTS
+from trainer.rundir.manifest import Damaged
+from trainer.storage.store import MANIFEST, Store
 
-_FORMAT = 1
 _LONGEST_PAUSE = 8.0  # seconds between two tries to write
-_NAME = re.compile(r"step_(\d{8,})$")
-# Values are written and read in groups of at most this many bytes, or of one value: then memory need not hold all of
-# them a second time, and the work can be seen to go on.
-_AT_ONCE = 256 << 20
 
 
 class SavedState(NamedTuple):
-    """A checkpoint that was read: its step, its values by name, not to be written to, and the notes in its manifest."""
+    """A checkpoint that was read: its step, its values by name, not to be written to, and the notes in its manifest.
+
+    name: of its folder.
+    """
 
     step: int
     values: dict[str, np.ndarray]
     notes: dict[str, Any]
+    name: str
 
 
 class Checkpoints:
     """The checkpoints of one run directory.
 
     Args:
-      directory: created with the first checkpoint.
-      attempt: number of this attempt at the run; goes into temporary names and the manifest.
+      store: the run directory; the folder for checkpoints is made with the first one.
+      attempt: number of this attempt at the run; goes into the manifest.
       say: prints a line.
       committing: a context in which checkpoints appear, are renamed and removed; raises if this attempt may no longer.
       keep: how many of the newest are kept.
@@ -60,7 +55,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        directory: Path,
+        store: Store,
         attempt: int,
         say: Callable[[str], None] = print,
         committing: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
@@ -71,7 +66,8 @@ class Checkpoints:
             raise UsageError(f"Checkpoints.keep = {keep}: keep at least 1")
         if patience < 0:
             raise UsageError(f"Checkpoints.patience = {patience}: give a number of seconds of at least 0")
-        self._directory, self._attempt, self._say, self._keep = directory, attempt, say, keep
+        self._store, self._attempt, self._say, self._keep = store, attempt, say, keep
+        self._where = f"{store.where}/{CHECKPOINTS}"
         self._committing, self._patience = committing, patience
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
@@ -82,11 +78,12 @@ class Checkpoints:
         step: int,
         values: Mapping[str, np.ndarray],
         notes: Mapping[str, Any],
+        before: Callable[[], None] = lambda: None,
         committed: Callable[[], None] = lambda: None,
     ) -> None:
         """Starts to write a checkpoint; waits only for the previous one. Skips a step that is saved already.
 
-        committed: called in the writing thread once the checkpoint is visible.
+        before, committed: called in the writing thread before the checkpoint is published, and once it is.
 
         Raises: whatever went wrong with the previous checkpoint, see `wait`.
         """
@@ -94,7 +91,9 @@ class Checkpoints:
         if step == self._newest:
             committed()
             return
-        self._pending = self._writer.submit(self._write_patiently, step, dict(values), dict(notes), committed)
+        self._pending = self._writer.submit(
+            self._write_patiently, _Save(step, dict(values), dict(notes), before, committed)
+        )
 
     def wait(self) -> None:
         """Waits until nothing is being written.
@@ -109,8 +108,8 @@ class Checkpoints:
             pending.result()
         except (OSError, tf.errors.OpError) as error:
             raise (EnvironmentTrouble if of_environment(error) else TrainingError)(
-                f"no checkpoint could be written to {self._directory}{_free(self._directory)} ({error}): make room "
-                f"there or repair it; the same command goes on from the newest checkpoint"
+                f"no checkpoint could be written to {self._where}{self._store.room()} ({error}): make room there "
+                f"or repair it; the same command goes on from the newest checkpoint"
             ) from error
 
     def failed(self) -> bool:
@@ -131,101 +130,123 @@ class Checkpoints:
     def restore(self, set_bad_aside: bool) -> SavedState | None:
         """Returns the newest checkpoint that verifies, or None if there never was one.
 
-        set_bad_aside: rename those that do not verify (needs the run's lock), so that they are not read again.
+        set_bad_aside: rename those that are damaged (needs the run's lock), so that they are not read again.
 
         Raises:
-          UsageError: there are checkpoints, but none can be read.
+          UsageError: there are checkpoints, but none can be read, or the newest is of another version of Convoy.
+          EnvironmentTrouble: one could not be read for a reason that may pass.
         """
         found = self._found()
-        for step, path in found:
+        for number, listed in enumerate(found):
             try:
-                saved = _read(step, path)
-            except (OSError, ValueError, KeyError, TypeError, IndexError, tf.errors.OpError) as error:
-                if of_environment(error):
-                    raise EnvironmentTrouble(
-                        f"checkpoint {path} could not be read ({error}); it may be well, and is left in place: see to "
-                        f"its disk, and run the same command again"
-                    ) from error
-                if not path.exists():  # a run in progress has written newer ones and removed this one
+                saved = self.read(listed.name)
+            except Damaged as error:
+                if listed.name not in self._store.folders(
+                    CHECKPOINTS
+                ):  # a run in progress has removed it, and written others
                     return self.restore(set_bad_aside)
                 kept = "it is left in place"
                 if set_bad_aside:
-                    where = _unused(path.with_name(path.name + ".corrupt"))
                     with self._committing():
-                        path.rename(where)
-                    kept = f"it is kept as {where}"
-                self._say(f"warning: checkpoint {path.name} is damaged ({error}); {kept}")
+                        kept = f"it is kept as {self._store.set_aside(f'{CHECKPOINTS}/{listed.name}')}"
+                self._say(f"warning: checkpoint {listed.name} is damaged ({error}); {kept}")
                 continue
-            if step != found[0][0]:
-                self._say(f"warning: going back to the checkpoint before it, of step {step:,}")
-            self._newest = step
+            if number:
+                self._say(f"warning: going back to the checkpoint before it, of step {saved.step:,}")
+            self._newest = saved.step
             return saved
-        if found or any(self._directory.glob("step_*.corrupt*")):
+        if found or any(name.startswith("step_") for name in self._store.folders(CHECKPOINTS)):
             raise UsageError(
-                f"no checkpoint in {self._directory} can be read; to start afresh, use another run_dir or move that "
-                f"folder away"
+                f"no checkpoint in {self._where} can be read; to start afresh, use another run_dir or move that folder "
+                f"away"
             )
         return None
 
-    def read(self, step: int) -> SavedState:
-        """Returns the checkpoint of a step.
+    def read(self, name: str) -> SavedState:
+        """Returns the checkpoint in a folder of that name.
 
-        Raises: whatever is wrong with it: OSError, ValueError, KeyError, TypeError, IndexError or tf.errors.OpError.
+        Raises:
+          Damaged: it is damaged, or there is none.
+          UsageError: it is of another version of Convoy.
+          EnvironmentTrouble: it could not be read for a reason that may pass; it is left as it is.
         """
-        return _read(step, self._directory / f"step_{step:08d}")
+        with self._reading(name):
+            found = manifest.read(self._store.read(f"{CHECKPOINTS}/{name}/{MANIFEST}"), name)
+            with self._store.fetched(f"{CHECKPOINTS}/{name}") as folder:
+                return SavedState(found["step"], state_files.read(folder, found["files"]), found["notes"], name)
+
+    @contextlib.contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        """Within this context errors say whether the checkpoint is damaged, or could only not be read."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise Damaged(f"{error.filename or error} is missing") from error
+        except (OSError, tf.errors.OpError) as error:
+            if of_environment(error):
+                raise EnvironmentTrouble(
+                    f"checkpoint {self._where}/{name} could not be read ({error}); it may be well, and is left in "
+                    f"place: see to its disk or network, and run the same command again"
+                ) from error
+            if isinstance(error, OSError):
+                raise UsageError(
+                    f"checkpoint {self._where}/{name} could not be read ({error}); it is left in place: see to it that "
+                    f"you may read it"
+                ) from error
+            raise Damaged(str(error)) from error
 
     def clean(self) -> None:
         """Removes what a killed attempt left half-written."""
-        for leftover in self._directory.glob(".step_*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        self._store.clean(CHECKPOINTS)
 
-    def _found(self) -> list[tuple[int, Path]]:
-        """Committed checkpoints, newest first, whether they verify or not."""
-        if not self._directory.is_dir():
-            return []
-        found = [(int(m[1]), path) for path in self._directory.iterdir() if (m := _NAME.match(path.name))]
-        return sorted(found, reverse=True)
+    def _found(self) -> list[manifest.Listed]:
+        """Checkpoints, newest first, whether they verify or not."""
+        names = self._store.folders(CHECKPOINTS)
+        return manifest.in_order([self._listed(name) for name in names if manifest.step_of(name) is not None])
 
-    def _write_patiently(
-        self, step: int, values: dict[str, np.ndarray], notes: dict[str, Any], committed: Callable[[], None]
-    ) -> None:
+    def _listed(self, name: str) -> manifest.Listed:
+        with contextlib.suppress(Damaged, UsageError), self._reading(name):
+            found = manifest.read(self._store.read(f"{CHECKPOINTS}/{name}/{MANIFEST}"), name)
+            return manifest.Listed(name, found["step"], found["attempt"])
+        return manifest.Listed(name, manifest.step_of(name) or 0, None)
+
+    def _write_patiently(self, save: "_Save") -> None:
         started, pause = time.monotonic(), 0.5
         while True:
             try:
-                return self._write(step, values, notes, committed)
+                return self._write(save)
             except (OSError, tf.errors.OpError) as error:
                 if not of_environment(error) or time.monotonic() - started > self._patience or self._ends.is_set():
                     raise
                 if pause == 0.5:
-                    self._say(f"warning: the checkpoint of step {step:,} could not be written ({error}): trying again")
+                    self._say(
+                        f"warning: the checkpoint of step {save.step:,} could not be written ({error}): trying again"
+                    )
             self._ends.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _write(
-        self, step: int, values: dict[str, np.ndarray], notes: dict[str, Any], committed: Callable[[], None]
-    ) -> None:
-        final = self._directory / f"step_{step:08d}"
-        temporary = self._directory / f".{final.name}.attempt_{self._attempt}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        _write_values(temporary / "state", values)
-        files = {path.name: {"bytes": path.stat().st_size, "crc32": _crc32(path)} for path in temporary.glob("state.*")}
-        manifest = {"format": _FORMAT, "step": step, "attempt": self._attempt, "files": files, "notes": notes}
-        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
-        # Durable before it is visible: the data, then the folder's own entries, then the name, then the parent's.
-        for path in (*temporary.iterdir(), temporary):
-            _sync(path)
-        with self._committing():
-            if final.exists():  # an earlier attempt's; never the one that was restored from
-                shutil.rmtree(final)
-            temporary.rename(final)
-            _sync(self._directory)
-            self._newest = step
-            committed()
-            for _, path in self._found()[self._keep :]:
-                path.rename(path.with_name(f".{path.name}.old"))
-        for doomed in self._directory.glob(".step_*.old"):
-            shutil.rmtree(doomed, ignore_errors=True)
+    def _write(self, save: "_Save") -> None:
+        folder = self._store.unique(f"{CHECKPOINTS}/step_{save.step:08d}", self._attempt)
+        with self._store.staging(folder) as staged:
+            files = state_files.write(staged, save.values)
+            (staged / MANIFEST).write_text(manifest.written(save.step, self._attempt, files, save.notes))
+            self._store.deliver(staged, folder)
+            save.before()
+            with self._committing():
+                self._store.publish(staged, folder)
+                self._newest = save.step
+                save.committed()
+                self._store.discard([f"{CHECKPOINTS}/{old.name}" for old in self._found()[self._keep :]])
+
+
+class _Save(NamedTuple):
+    """One checkpoint to be written, see Checkpoints.save."""
+
+    step: int
+    values: dict[str, np.ndarray]
+    notes: dict[str, Any]
+    before: Callable[[], None]
+    committed: Callable[[], None]
 
 
 class ReadOnlyCheckpoints(Checkpoints):
@@ -236,102 +257,10 @@ class ReadOnlyCheckpoints(Checkpoints):
         step: int,
         values: Mapping[str, np.ndarray],
         notes: Mapping[str, Any],
+        before: Callable[[], None] = lambda: None,
         committed: Callable[[], None] = lambda: None,
     ) -> None:
         pass
 
     def clean(self) -> None:
         pass
-
-
-def _read(step: int, path: Path) -> SavedState:
-    manifest = json.loads((path / "manifest.json").read_text())
-    if manifest["format"] != _FORMAT or manifest["step"] != step:
-        raise ValueError("its manifest is of another format or step")
-    for name, expected in manifest["files"].items():
-        file = path / name
-        if not file.exists():
-            raise ValueError(f"{name} is missing")
-        if file.stat().st_size != expected["bytes"]:
-            raise ValueError(f"{name} has {file.stat().st_size:,} of {expected['bytes']:,} bytes")
-        if _crc32(file) != expected["crc32"]:
-            raise ValueError(f"{name} has the wrong checksum")
-    return SavedState(step, _read_values(path / "state"), manifest["notes"])
-
-
-def _write_values(prefix: Path, values: Mapping[str, np.ndarray]) -> None:
-    """Writes values in TensorFlow's format, a data file for each group."""
-    parts = list[str]()
-    with tf.device("CPU:0"):
-        for names in _groups({name: value.nbytes for name, value in values.items()}):
-            parts.append(str(prefix.with_name("parts") / str(len(parts))))
-            tf.raw_ops.SaveV2(
-                prefix=parts[-1],
-                tensor_names=names,
-                shape_and_slices=[""] * len(names),
-                tensors=[unlocked.tensor(values[name]) for name in names],
-            )
-            progressed(len(names))
-        tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=str(prefix), delete_old_dirs=True)
-
-
-def _read_values(prefix: Path) -> dict[str, np.ndarray]:
-    # The reader's own get_tensor holds Python's global lock while it reads.
-    reader = tf.train.load_checkpoint(str(prefix))
-    dtypes, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
-    values = {}
-    with tf.device("CPU:0"):
-        for names in _groups({name: math.prod(shape) * dtypes[name].size for name, shape in shapes.items()}):
-            tensors = tf.raw_ops.RestoreV2(
-                prefix=str(prefix),
-                tensor_names=names,
-                shape_and_slices=[""] * len(names),
-                dtypes=[dtypes[name] for name in names],
-            )
-            for name, tensor in zip(names, tensors, strict=True):
-                # NumPy looks at the tensor's own memory; texts have none that it could look at.
-                values[name] = np.asarray(tensor.numpy() if tensor.dtype == tf.string else tensor)
-                progressed()
-    return values
-
-
-def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """The names in groups, in their order; sizes: bytes by name."""
-    group, total = list[str](), 0
-    for name, size in sizes.items():
-        if group and total + size > _AT_ONCE:
-            yield group
-            group, total = [], 0
-        group.append(name)
-        total += size
-    yield group
-
-
-def _free(directory: Path) -> str:
-    try:
-        return f", which has {shutil.disk_usage(directory).free:,} bytes free"
-    except OSError:  # it does not answer
-        return ""
-
-
-def _crc32(path: Path) -> int:
-    checksum = 0
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            checksum = zlib.crc32(chunk, checksum)
-            progressed()
-    return checksum
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-        progressed()
-    finally:
-        os.close(descriptor)
-
-
-def _unused(path: Path) -> Path:
-    candidates = [path, *(path.with_name(f"{path.name}.{i}") for i in range(2, 1000))]
-    return next(candidate for candidate in candidates if not candidate.exists())

@@ -1,35 +1,34 @@
-"""The run directory: who may write to it, and the small files in it.
+"""The run directory, a folder or a place on an object store: the small files in it, and who may write them.
 
-    config.gin  operative_config.gin  checkpoints/  tensorboard/  logs/  report.json
-    .lock     held by the one live command;  .fence: which attempt may write, locked by whoever writes
-    .journal  how far the newest attempt has come, and where its seconds went, as of about a second ago
+    config.gin  operative_config.gin  checkpoints/  tensorboard/  images/  logs/  report.json
+    .journal    how far the newest attempt has come, and where its seconds went, as of about a second ago
+    .lock, .fence; or .writers/, .attempts/: see storage/local_fence.py and storage/object_fence.py
 
 Checkpoints and event files have modules of their own (checkpoints.py, observe/summaries.py).
 """
 
 import contextlib
-import fcntl
+import functools
 import json
 import math
 import os
-import socket
-import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from trainer.base.errors import EnvironmentTrouble, TrainingError, UsageError, of_environment
-from trainer.storage import atomic
+from trainer.base.errors import EnvironmentTrouble, UsageError, of_environment
+from trainer.storage.fence import Fence
+from trainer.storage.local import LocalStore
+from trainer.storage.local_fence import LocalFence
+from trainer.storage.object_fence import ObjectFence
+from trainer.storage.objects import ObjectStore
+from trainer.storage.store import Store
+from trainer.storage.working import Working, working
 
-_FENCE, _JOURNAL = ".fence", ".journal"
-# Of the one line in the fence, in bytes.
-_LENGTH = 20
-
-_SECONDS_TO_SEE = 10.0
-
-# What a resume needs from report.json.
+CONFIG = "config.gin"
+CHECKPOINTS, FEATURES, LOGS, TENSORBOARD = "checkpoints", "features", "logs", "tensorboard"
+_REPORT, _JOURNAL = "report.json", ".journal"
+# What a resume needs from the report.
 _COUNTS = ("step", "total_steps", "attempts")
 
 
@@ -37,48 +36,62 @@ class RunDirectory:
     """One run's directory; nothing is created before `acquire`.
 
     Args:
-      path: the directory, which need not exist.
+      place: a folder, which need not exist, or the URL of a place on an object store.
       locked: whether the launcher of this process holds the lock already.
       may_begin: whether this process may begin an attempt, by what its launcher knows; asked within the fence.
+      unfenced: take the risk of an object store that does not keep out a second writer.
 
     Attributes:
-      attempt: the number of this process's attempt, once it is claimed; 0 before.
+      where: the place, for messages.
+      store: its files.
 
     Raises:
-      UsageError: `path` is a URL.
+      UsageError: the URL is not one that can be used.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], locked: bool = False, may_begin: Callable[[], bool] = lambda: True
+        self,
+        place: str | os.PathLike[str],
+        locked: bool = False,
+        may_begin: Callable[[], bool] = lambda: True,
+        unfenced: bool = False,
     ):
-        if "://" in str(path):
-            raise UsageError(f"--run_dir={path}: give a folder on this machine or on a mounted share")
-        self.path = Path(path).expanduser().absolute()
-        self.checkpoints = self.path / "checkpoints"
-        self.tensorboard = self.path / "tensorboard"
-        self.config = self.path / "config.gin"
-        self.logs = self.path / "logs"
-        self.attempt = 0
-        self._lock: IO[str] | None = None
-        self._locked, self._may_begin = locked, may_begin
-        self._within, self._has_written = threading.RLock(), False
-        self._fence: int | None = None
+        self.store, self._fence = _open(place, locked, may_begin, unfenced, self._attempts_reported)
+        self.where = self.store.where
+
+    @property
+    def path(self) -> Path:
+        """The folder on this machine for what libraries write by themselves, see storage/working.py."""
+        return self._working.path
+
+    @property
+    def attempt(self) -> int:
+        """The number of this process's attempt, once it is claimed; 0 before."""
+        return self._fence.attempt
+
+    @functools.cached_property
+    def _working(self) -> Working:
+        return working(self.store)
 
     def has_checkpoints(self) -> bool:
         """Whether anything was ever saved here, damaged or not."""
-        return any(self.checkpoints.glob("step_*"))
+        return any(name.startswith(f"{CHECKPOINTS}/step_") for name in self.store.sizes(CHECKPOINTS))
+
+    def exists(self) -> bool:
+        """Whether there is anything there, of this run or not."""
+        return self._fence.exists()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an attempt has ever begun here, so that there may be something to read."""
+        return self._fence.has_begun or bool(self.read_report()) or self.has_checkpoints()
 
     def require_free(self) -> None:
         """Raises UsageError if another live process trains in this directory.
 
         Takes the lock if a run has used the directory before; creates no directory.
         """
-        try:
-            taken_before = (self.path / ".lock").exists() or self.config.exists()
-        except OSError as error:
-            raise self._unwritable(error) from error
-        if taken_before:
-            self._take_lock()
+        self._fence.require_free()
 
     def acquire(self) -> None:
         """Creates the directory and becomes its only writer, until this process ends, however it ends.
@@ -86,43 +99,7 @@ class RunDirectory:
         Raises:
           UsageError: it cannot be written to, or another live process is its writer.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            if self._lock is None and not self._locked:
-                self._take_lock()
-            with tempfile.TemporaryFile(dir=self.path):
-                pass
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> UsageError:
-        return UsageError(
-            f"--run_dir={self.path} cannot be written to: {error.strerror}: name a folder that is new or yours, on a "
-            f"disk that can be written to"
-        )
-
-    def _take_lock(self) -> None:
-        try:
-            lock = open(self.path / ".lock", "a+")  # noqa: SIM115  (held as long as the process lives)
-        except OSError as error:
-            raise self._unwritable(error) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise UsageError(
-                f"--run_dir={self.path} is in use by {lock.read().strip() or 'another process'}: wait for it to end, "
-                f"stop it, or choose another run_dir"
-            ) from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        lock.flush()
-        self._lock = lock
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether an attempt has ever begun here, so that there may be something to read."""
-        return (self.path / _FENCE).exists() or (self.path / "report.json").exists() or self.has_checkpoints()
+        self._fence.acquire()
 
     def claim(self) -> int:
         """Begins an attempt: from now on it alone may write, and no process of an earlier one that still lives.
@@ -134,88 +111,97 @@ class RunDirectory:
         Raises:
           TrainingError: this process is not the one that may begin an attempt now, however late it came to ask.
         """
-        with self._fenced() as fence:
-            if not self._may_begin() or not self._has_its_lock():
-                raise TrainingError(f"this process may no longer begin an attempt at {self.path}: another one has")
-            self.attempt = self._newest_attempt(fence) + 1
-            _note_attempt(fence, self.attempt)
-        return self.attempt
-
-    def _has_its_lock(self) -> bool:
-        """Whether the lock that this process holds, if it holds one, is still the one that others meet."""
-        with contextlib.suppress(OSError):
-            return self._lock is None or os.path.samestat(os.fstat(self._lock.fileno()), os.stat(self.path / ".lock"))
-        return False
+        return self._fence.claim()
 
     def give_back(self) -> None:
         """Undoes `claim` if nothing was written since: the attempt has not begun."""
-        if not self.attempt or self._has_written:
-            return
-        with self._fenced() as fence:
-            if self._newest_attempt(fence) == self.attempt:
-                _note_attempt(fence, self.attempt - 1)
-
-    def _newest_attempt(self, fence: int) -> int:
-        """The number in the fence; if it was lost, or not copied with the rest, that of the report."""
-        try:
-            return int(os.pread(fence, _LENGTH, 0))
-        except ValueError:
-            newest: int = self.read_report().get("attempts", 0)
-            return newest
+        self._fence.give_back()
 
     def is_claimed(self, attempt: int) -> bool:
         """Whether this process sees that `attempt` or a later one was claimed; waits up to 10 s, for network shares."""
-        deadline = time.monotonic() + _SECONDS_TO_SEE
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError, ValueError):
-                if int((self.path / _FENCE).read_text()) >= attempt:
-                    return True
-            time.sleep(0.1)
-        return False
+        return self._fence.sees(attempt)
 
-    @contextlib.contextmanager
-    def committing(self) -> Iterator[None]:
-        """Within this context no other attempt can be claimed; whatever changes the directory happens in it.
+    def committing(self) -> contextlib.AbstractContextManager[None]:
+        """A context in which this attempt changes the directory.
 
         Raises:
           TrainingError: another attempt has been claimed since.
         """
-        with self._fenced() as fence:
-            newest = self._newest_attempt(fence)
-            if newest != self.attempt:
-                raise TrainingError(
-                    f"attempt {self.attempt} at {self.path} is over, since attempt {newest} has begun: not saved"
-                )
-            self._has_written = True
-            yield
+        return self._fence.committing()
 
-    @contextlib.contextmanager
-    def _fenced(self) -> Iterator[int]:
-        """Yields the descriptor of the fence, which nobody else has meanwhile."""
-        with self._within:  # threads of this process take turns, and one may write within what it writes
-            if self._fence is not None:
-                yield self._fence
-                return
-            self._fence = os.open(self.path / _FENCE, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(self._fence, fcntl.LOCK_EX)
-                yield self._fence
-            finally:
-                os.close(self._fence)
-                self._fence = None
+    def writing(self) -> contextlib.AbstractContextManager[None]:
+        """A context in which this attempt writes in `path`; raises as `committing`."""
+        return self._working.writing(self.committing)
+
+    def shown(self, path: Path) -> str:
+        """A path for people: one in `path` as it is found in the directory."""
+        return f"{self.where}/{path.relative_to(self.path)}" if path.is_relative_to(self.path) else str(path)
+
+    def log(self, name: str, part: str) -> Path:
+        """A file in `path` for a log, which one process appends to.
+
+        Args:
+          part: differs from any other process's: where nothing can be appended, each has a file of its own.
+        """
+        path = self.path / LOGS / self._working.log(name, part)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def keep_sending(self, committing: Callable[[], contextlib.AbstractContextManager[None]] | None = None) -> None:
+        """From now on what is written in `path` is seen in the directory every few seconds, wherever that is.
+
+        Args:
+          committing: a context in which it is sent; None: of this attempt.
+        """
+        self._working.keep_sending(committing or self.committing)
+
+    def send(self, committing: Callable[[], contextlib.AbstractContextManager[None]] | None = None) -> None:
+        """What was written in `path` so far is seen in the directory; committing: as above.
+
+        Raises:
+          OSError: it could not be sent; it is tried again.
+          TrainingError: another attempt has been claimed since.
+        """
+        self._working.send(committing or self.committing)
+
+    def fetch(self, folder: str) -> None:
+        """Makes the files of a folder of the directory stand in `path`, too, as far as none are there."""
+        self._working.fetch(folder)
 
     def write(self, name: str, text: str) -> None:
-        """Writes a small file atomically: a reader sees the old or the new text, never half of it.
+        """Writes a small file: a reader sees the old or the new text, never half of it.
 
         Raises:
           TrainingError: another attempt has been claimed since.
         """
         with self.committing():
-            self._replace(name, text)
+            self.store.write(name, text.encode())
 
-    def _replace(self, name: str, text: str) -> None:
-        with atomic.replacing(self.path / name) as file:
-            file.write_text(text)
+    def local_copy(self, name: str) -> Path:
+        """A file of the directory as one on this machine, which does not exist if there is none; not to be written."""
+        return self._working.copy(name)
+
+    def close(self) -> None:
+        """This process is done with the directory, and its writer no more."""
+        if "_working" in vars(self):  # or nobody has asked for it
+            self._working.close()
+        self.store.close()
+        self._fence.release()
+
+    def withdraw(self) -> None:
+        """Removes a directory that this process has made, and in which no attempt has begun."""
+        self._working.close()
+        self._fence.withdraw()
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return self.store.read(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            if of_environment(error):
+                raise EnvironmentTrouble(f"{self.where}/{name} could not be read ({error})") from error
+            raise UsageError(f"{self.where}/{name} cannot be read ({error}): see to it that you may read it") from error
 
     def read_report(self) -> dict[str, Any]:
         """The contents of report.json; empty before the first attempt.
@@ -224,33 +210,51 @@ class RunDirectory:
           UsageError: it cannot be read, or lacks what a resume needs.
           EnvironmentTrouble: it could not be read for a reason that may pass.
         """
+        content = self._read(_REPORT)
+        if content is None:
+            return {}
         try:
-            report = json.loads((self.path / "report.json").read_text())
+            report = json.loads(content)
             if not isinstance(report, dict) or any(type(report.get(name)) is not int for name in _COUNTS):
                 raise ValueError(f"it lacks one of {', '.join(_COUNTS)}")
             return report
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-        except (OSError, ValueError) as error:
-            if of_environment(error):
-                raise EnvironmentTrouble(f"{self.path / 'report.json'} could not be read ({error})") from error
-            raise UsageError(f"{self.path / 'report.json'} cannot be read ({error}): restore or remove it") from error
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{self.where}/{_REPORT} cannot be read ({error}): restore or remove it") from error
 
     def read_journal(self) -> dict[str, Any]:
         """The newest entry of the journal; empty if there is none."""
         try:
-            entry: dict[str, Any] = json.loads((self.path / _JOURNAL).read_text())
+            entry: dict[str, Any] = json.loads(self.store.read(_JOURNAL))
             return entry
         except (OSError, ValueError):  # only statistics depend on it, so it need not be repaired
             return {}
 
     def write_journal(self, entry: dict[str, Any]) -> None:
         """Replaces the journal's entry, see Goodput.keep_journal."""
-        self.write(_JOURNAL, json.dumps(entry) + "\n")
+        with self.writing():
+            LocalStore(self.path).write(_JOURNAL, json.dumps(entry).encode() + b"\n", durable=False)
 
     def write_report(self, report: dict[str, Any]) -> None:
         """Writes report.json; numbers that are not finite become null."""
-        self.write("report.json", json.dumps(_without_nan(report), indent=1, allow_nan=False) + "\n")
+        self.write(_REPORT, json.dumps(_without_nan(report), indent=1, allow_nan=False) + "\n")
+
+    def _attempts_reported(self) -> int:
+        attempts: int = self.read_report().get("attempts", 0)
+        return attempts
+
+
+def _open(
+    place: str | os.PathLike[str],
+    locked: bool,
+    may_begin: Callable[[], bool],
+    unfenced: bool,
+    attempts_known: Callable[[], int],
+) -> tuple[Store, Fence]:
+    if "://" in os.fspath(place):
+        objects = ObjectStore(os.fspath(place))
+        return objects, ObjectFence(objects, locked, unfenced, may_begin, attempts_known)
+    folder = Path(place).expanduser().absolute()
+    return LocalStore(folder), LocalFence(folder, locked, may_begin, attempts_known)
 
 
 class ReadOnlyRunDirectory(RunDirectory):
@@ -269,11 +273,8 @@ class ReadOnlyRunDirectory(RunDirectory):
     def write(self, name: str, text: str) -> None:
         pass
 
-
-def _note_attempt(fence: int, number: int) -> None:
-    # Always as long as the line before, which it replaces: no crash leaves half of it.
-    os.pwrite(fence, b"%*d\n" % (_LENGTH - 1, number), 0)
-    os.fsync(fence)
+    def write_journal(self, entry: dict[str, Any]) -> None:
+        pass
 
 
 def _without_nan(value: Any) -> Any:
