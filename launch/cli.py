@@ -56,7 +56,10 @@ def _flags() -> flags.FlagValues:
     )
     flags.DEFINE_multi_string("gin_param", [], "One binding or macro, 'NAME = VALUE'; applied last.", flag_values=new)
     flags.DEFINE_string(
-        "run_dir", None, "The run's directory; the same command again resumes the run in it.", flag_values=new
+        "run_dir",
+        None,
+        "The run's directory: a folder, s3://… or gs://…; the same command again resumes the run in it.",
+        flag_values=new,
     )
     flags.DEFINE_enum(
         "mode",
