@@ -66,7 +66,16 @@ def test_files(store):
     store.cut("report.json", 0)
     for _ in range(2):
         store.remove("folder/config.gin")
-    assert store.sizes() == store.sizes("folder") == {} and store.folders("folder") == []
+    assert store.sizes() == {"report.json": 0} and store.sizes("folder") == {} and store.folders("folder") == []
+
+
+def test_who_has_a_file_open_that_was_cut_changes_nothing_any_more(tmp_path):
+    store = LocalStore(tmp_path)
+    with (tmp_path / "events").open("ab", buffering=0) as file:
+        file.write(b"12345")
+        store.cut("events", 3)
+        file.write(b"more")
+    assert store.read("events") == b"123"
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -3,7 +3,7 @@
     RUN_DIR/tensorboard/train, RUN_DIR/tensorboard/eval, RUN_DIR/images
 
 An attempt writes one event file for each of these folders, or a few. A checkpoint holds how long each file was; a run
-that resumes from it cuts them to that length, and removes those that came later, so that TensorBoard shows every step
+that resumes from it cuts them to that length, and empties those that came later, so that TensorBoard shows every step
 once.
 """
 
@@ -40,7 +40,7 @@ class Summaries:
     ):
         self._directory, self._writing = directory, writing
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
-        self._committed: dict[str, int] = {}
+        self._earlier: dict[str, int] = {}
 
     def _writer(self, run: str) -> tf.summary.SummaryWriter:
         if run not in self._writers:
@@ -99,37 +99,41 @@ class Summaries:
         with self._writer("train").as_default(step=0):
             tf.summary.graph(graph)
 
-    def commit(self) -> dict[str, int]:
+    def commit(self) -> dict[str, dict[str, int]]:
         """Puts all values into the event files; returns the bytes of each by its name in the directory.
 
-        Those of earlier attempts are among them.
+        They are parted into those of this attempt, 'own', and of those before, 'earlier'.
         """
         for writer in self._writers.values():
             writer.flush()
         found = {path.relative_to(self._directory).as_posix(): path.stat().st_size for path in self._files()}
+        own = {name: size for name, size in found.items() if name not in self._earlier}
         for run in list(self._writers):
-            newest = max(name for name in found if name.rpartition("/")[0] == run)
-            if found[newest] > _LARGE:
+            newest = max(name for name in own if name.rpartition("/")[0] == run)
+            if own[newest] > _LARGE:
                 self._writers.pop(run).close()
-        return self._committed | found
+        return {"own": own, "earlier": dict(self._earlier)}
 
     def _files(self) -> list[Path]:
         return [path for path in self._directory.rglob("*") if _is_event_file(path.name) and path.is_file()]
 
-    def rewind(self, store: Store, folder: str, committed: Mapping[str, int]) -> None:
+    def rewind(self, store: Store, folder: str, committed: Mapping[str, Mapping[str, int]]) -> None:
         """Cuts the event files to what they were at a commit, since the steps after it will be written again.
+
+        The attempt that committed may still live, and have its files open; whatever it writes from now on goes nowhere.
 
         Args:
           store: the run directory.
           folder: the name of this directory in it.
           committed: what `commit` returned.
         """
-        self._committed = dict(committed)
+        own, earlier = committed.get("own", {}), committed.get("earlier", {})
+        self._earlier = {**earlier, **own}
         for name, size in store.sizes(folder).items():
-            if _is_event_file(name):
-                length = committed.get(name.removeprefix(f"{folder}/"), 0)
-                if size > length:
-                    store.cut(name, length)
+            plain = name.removeprefix(f"{folder}/")
+            if _is_event_file(name) and (plain in own or size != earlier.get(plain, 0)):
+                store.cut(name, self._earlier.get(plain, 0))
+                self._earlier.setdefault(plain, 0)
 
     def close(self) -> None:
         """Closes the event files."""
@@ -159,10 +163,10 @@ class NoSummaries(Summaries):
     def graph(self, graph: tf.Graph) -> None:
         pass
 
-    def commit(self) -> dict[str, int]:
+    def commit(self) -> dict[str, dict[str, int]]:
         return {}
 
-    def rewind(self, store: Store, folder: str, committed: Mapping[str, int]) -> None:
+    def rewind(self, store: Store, folder: str, committed: Mapping[str, Mapping[str, int]]) -> None:
         pass
 
 

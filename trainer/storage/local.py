@@ -63,9 +63,8 @@ class LocalStore(Store):
             temporary.unlink(missing_ok=True)
 
     def cut(self, name: str, length: int) -> None:
-        os.truncate(self.root / name, length)
-        if not length:
-            self.remove(name)
+        with (self.root / name).open("rb") as file:
+            self.write(name, file.read(length))
 
     def remove(self, name: str) -> None:
         (self.root / name).unlink(missing_ok=True)

@@ -93,10 +93,8 @@ class ObjectStore(Store):
                 raise
 
     def cut(self, name: str, length: int) -> None:
-        if length:
-            self.write(name, self._ask(lambda: self._filesystem.cat_file(self._path(name), start=0, end=length)))
-        else:
-            self.remove(name)
+        start = self._ask(lambda: self._filesystem.cat_file(self._path(name), start=0, end=length)) if length else b""
+        self.write(name, start)
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):

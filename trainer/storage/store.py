@@ -43,7 +43,7 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def cut(self, name: str, length: int) -> None:
-        """Shortens a file to its first bytes; removes it if that is none."""
+        """Shortens a file to its first bytes. Who has it open goes on with the old one, which nobody else sees."""
 
     @abc.abstractmethod
     def remove(self, name: str) -> None:
