@@ -31,7 +31,7 @@ from trainer.lifecycle.goodput import wall
 from trainer.lifecycle.signals import Signals
 from trainer.lifecycle.stop_requests import StopReason
 from trainer.observe.console import Console
-from trainer.rundir.directory import LOGS, RunDirectory
+from trainer.rundir.directory import CONFIG, LOGS, RunDirectory
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_BETWEEN_LOOKS_FOR_ROOM = 1.0
@@ -84,8 +84,8 @@ def launch(command: Command, gin_text: str, directory: RunDirectory, signals: Si
         directory.send(contextlib.nullcontext)
         return status
     except UsageError:
-        if new and not directory.has_begun:
-            directory.withdraw()  # it holds nothing but logs
+        if new and not directory.local_copy(CONFIG).exists():
+            directory.withdraw()  # the run has not begun, so it holds nothing but logs
         raise
 
 

@@ -141,9 +141,8 @@ class Checkpoints:
             try:
                 saved = self.read(listed.name)
             except Damaged as error:
-                if listed.name not in self._store.folders(
-                    CHECKPOINTS
-                ):  # a run in progress has removed it, and written others
+                if listed.name not in self._store.folders(CHECKPOINTS):
+                    # A run in progress has removed it, and written others.
                     return self.restore(set_bad_aside)
                 kept = "it is left in place"
                 if set_bad_aside:
@@ -171,7 +170,7 @@ class Checkpoints:
           EnvironmentTrouble: it could not be read for a reason that may pass; it is left as it is.
         """
         with self._reading(name):
-            found = manifest.read(self._store.read(f"{CHECKPOINTS}/{name}/{MANIFEST}"), name)
+            found = self._manifest(name)
             with self._store.fetched(f"{CHECKPOINTS}/{name}") as folder:
                 return SavedState(found["step"], state_files.read(folder, found["files"]), found["notes"], name)
 
@@ -195,6 +194,9 @@ class Checkpoints:
                 ) from error
             raise Damaged(str(error)) from error
 
+    def _manifest(self, name: str) -> dict[str, Any]:
+        return manifest.read(self._store.read(f"{CHECKPOINTS}/{name}/{MANIFEST}"), name)
+
     def clean(self) -> None:
         """Removes what a killed attempt left half-written."""
         self._store.clean(CHECKPOINTS)
@@ -206,7 +208,7 @@ class Checkpoints:
 
     def _listed(self, name: str) -> manifest.Listed:
         with contextlib.suppress(Damaged, UsageError), self._reading(name):
-            found = manifest.read(self._store.read(f"{CHECKPOINTS}/{name}/{MANIFEST}"), name)
+            found = self._manifest(name)
             return manifest.Listed(name, found["step"], found["attempt"])
         return manifest.Listed(name, manifest.step_of(name) or 0, None)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trainer.base.liveness import progressed
+from trainer.storage import atomic
 from trainer.storage.patience import patiently
 from trainer.storage.store import Store
 
@@ -51,16 +52,12 @@ class LocalStore(Store):
     def write(self, name: str, content: bytes, durable: bool = True) -> None:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
-        try:
-            temporary.write_bytes(content)
+        with atomic.replacing(path) as file:
+            file.write_bytes(content)
             if durable:
-                self._sync(temporary)
-            temporary.replace(path)
-            if durable:
-                self._sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+                self._sync(file)
+        if durable:
+            self._sync(path.parent)
 
     def cut(self, name: str, length: int) -> None:
         with (self.root / name).open("rb") as file:

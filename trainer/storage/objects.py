@@ -10,7 +10,6 @@ an object: if it exists, it is ours if it has our content, which therefore diffe
 
 import contextlib
 import errno
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -186,11 +185,8 @@ class ObjectStore(Store):
 
 @contextlib.contextmanager
 def _temporary() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="convoy."))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="convoy.", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 # Where the exceptions come from that mean: the store did not answer as it should.

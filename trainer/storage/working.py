@@ -19,7 +19,7 @@ from trainer.storage.objects import ObjectStore
 from trainer.storage.store import Store
 
 _SECONDS_BETWEEN = 15.0
-# As storage/local.py and storage/atomic.py name what they are writing.
+# As storage/atomic.py names what is being written.
 _UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.")
 
 
